@@ -1,0 +1,2 @@
+//! The binary `aqueduct`.
+fn main() {}

@@ -1,0 +1,105 @@
+use aqueduct_core::{Classified, ErrorClass};
+
+/// A setting that cannot be used. Nothing was made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}, allowed is {allowed}")]
+pub struct ConfigError {
+    /// The field of [`Config`](crate::Config).
+    pub field: &'static str,
+    /// What was given.
+    pub value: String,
+    /// What may be given.
+    pub allowed: &'static str,
+}
+
+/// A family that cannot be registered. The registry is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// The name breaks a rule of the text format or of this crate; choose another.
+    #[error("metric name {name:?} is not allowed: {allowed}")]
+    Name {
+        /// The name that was given.
+        name: &'static str,
+        /// The rule that it breaks.
+        allowed: &'static str,
+    },
+    /// A label name breaks a rule of the text format; choose another.
+    #[error("label {label:?} of metric {metric} is not allowed: {allowed}")]
+    Label {
+        /// The family's name.
+        metric: &'static str,
+        /// The label name that was given.
+        label: &'static str,
+        /// The rule that it breaks.
+        allowed: &'static str,
+    },
+    /// The scale of a histogram cannot be written; mend the named field.
+    #[error("{field} of metric {metric} is {value}, allowed is {allowed}")]
+    Scale {
+        /// The family's name.
+        metric: &'static str,
+        /// The field of [`Scale`](crate::Scale).
+        field: &'static str,
+        /// What was given.
+        value: String,
+        /// What may be given.
+        allowed: &'static str,
+    },
+    /// The name is taken by a family that differs; use its definition, or another name.
+    #[error("metric {name} is registered with {field} {registered}, not {given}")]
+    Conflict {
+        /// The family's name.
+        name: &'static str,
+        /// What differs: kind, help, labels or scale.
+        field: &'static str,
+        /// What the registered family has.
+        registered: String,
+        /// What was given now.
+        given: String,
+    },
+}
+
+/// A series that cannot be had. The family is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SeriesError {
+    /// The family has another number of labels; give one value for each, in their order.
+    #[error("metric {metric} has {expected} labels, and {given} values were given")]
+    LabelCount {
+        /// The family's name.
+        metric: &'static str,
+        /// The number of its labels.
+        expected: usize,
+        /// The number of values that were given.
+        given: usize,
+    },
+    /// A value is so long that it can come from no closed set; use a short name for it.
+    #[error("value of label {label:?} of metric {metric} has {bytes} bytes, allowed are {bytes_max}")]
+    ValueLength {
+        /// The family's name.
+        metric: &'static str,
+        /// The label's name.
+        label: &'static str,
+        /// The length of the value.
+        bytes: usize,
+        /// The longest allowed.
+        bytes_max: usize,
+    },
+}
+
+impl Classified for ConfigError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
+    }
+}
+
+impl Classified for RegisterError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
+    }
+}
+
+impl Classified for SeriesError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
+    }
+}

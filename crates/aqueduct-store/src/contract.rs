@@ -1,0 +1,334 @@
+use aqueduct_core::{Counts, Fence, PartitionId, Position, Revision, Timestamp};
+use async_trait::async_trait;
+
+use crate::dead_letter::{DeadLetter, DeadLetterFilter};
+use crate::error::{ClaimError, CommitError, ReadError};
+use crate::row::{Rows, Table};
+
+/// Rows, positions and everything between them, changed together or not at all.
+///
+/// Every backend passes the conformance suite in this crate's tests. Decision 0001 is the contract in full.
+#[async_trait]
+pub trait Store: Send {
+    /// Takes the pipeline over: raises its fence, gives new partitions their numbers, and reads the ledger.
+    ///
+    /// Partitions keep the number of their first sight. From here on every older run is fenced off.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError`]; nothing was changed.
+    async fn claim(&mut self, claim: Claim) -> Result<Claimed, ClaimError>;
+
+    /// Keeps entries, durably, until a commit consumes them. An entry with the same stage, item and call
+    /// replaces the earlier one.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; all entries are there or none is.
+    async fn journal(&mut self, pipeline: &str, fence: Fence, entries: Vec<JournalEntry>) -> Result<(), CommitError>;
+
+    /// Makes one epoch durable, all of it or nothing, in the order of decision 0001.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing was changed, except that [`CommitError::Unknown`] does not know.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a dropped call may or may not have committed. Reopen and read.
+    async fn commit(&mut self, commit: Commit) -> Result<(), CommitError>;
+
+    /// Notes how a run ended. For people: nothing depends on it. Conditional on the fence.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`], like a commit.
+    async fn finish(&mut self, pipeline: &str, fence: Fence, outcome: RunOutcome, at: Timestamp) -> Result<(), CommitError>;
+
+    /// Reads all that the ledger knows of a pipeline; `None` when it was never claimed here.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn ledger(&mut self, pipeline: &str) -> Result<Option<Ledger>, ReadError>;
+
+    /// Reads dead letters in the order of their item ids.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn dead_letters(&mut self, pipeline: &str, filter: DeadLetterFilter) -> Result<Vec<DeadLetter>, ReadError>;
+
+    /// Counts the dead letters that are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn dead_letter_count(&mut self, pipeline: &str) -> Result<u64, ReadError>;
+
+    /// Reads the kept checkpoints, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn checkpoints(&mut self, pipeline: &str) -> Result<Vec<Checkpoint>, ReadError>;
+
+    /// Reads all state of one stage, in the order of the keys.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn state(&mut self, pipeline: &str, stage: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError>;
+
+    /// Reads the journal entries that no commit has consumed, in the order of stage, item and call.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn journalled(&mut self, pipeline: &str) -> Result<Vec<JournalEntry>, ReadError>;
+
+    /// Looks at a table of this database, whoever made it; `None` when there is none of this name.
+    ///
+    /// The columns come without `item_id`; a table that lacks `item_id` is reported with `has_item_id` false.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn table(&mut self, name: &str) -> Result<Option<FoundTable>, ReadError>;
+
+    /// Closes the store. What was committed stays; closing only tidies (SQLite folds its log into the file).
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] when the backend complains; nothing that was committed is in danger.
+    async fn close(self: Box<Self>) -> Result<(), ReadError>;
+}
+
+/// Who takes a pipeline over, and what it reads.
+#[derive(Clone, Debug, Default)]
+pub struct Claim {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The names of all partitions that the run will read.
+    pub partitions: Vec<String>,
+    /// What the pipeline is made of, in words of the caller; a change starts a new generation.
+    pub configuration: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a claim gives.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The fence to write with.
+    pub fence: Fence,
+    /// How often the configuration has changed; 1 at first.
+    pub generation: u64,
+    /// The partitions of the claim, in its order.
+    pub partitions: Vec<PartitionState>,
+    /// The ledger as it stood, the claim's own partitions included.
+    pub ledger: Ledger,
+}
+
+/// How far one partition is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionState {
+    /// Its number, for good.
+    pub id: PartitionId,
+    /// Its name, such as a path relative to the pipeline file.
+    pub name: String,
+    /// How far it is committed; `None` before the first commit.
+    pub position: Option<Position>,
+    /// How often it was committed.
+    pub revision: Revision,
+}
+
+/// Moves one position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advance {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The revision that this builds on.
+    pub from: Revision,
+    /// The new position.
+    pub to: Position,
+}
+
+/// How much of an output file is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileMark {
+    /// The sink.
+    pub sink: String,
+    /// The file, as the sink names it.
+    pub part: String,
+    /// The committed length in bytes; what follows is nobody's.
+    pub bytes: u64,
+    /// The items in it.
+    pub items: u64,
+}
+
+/// A result that must not be computed again, such as the answer to a paid call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JournalEntry {
+    /// The stage.
+    pub stage: String,
+    /// The item's id, as text.
+    pub item_id: String,
+    /// Which call of the stage for this item, counted from 0.
+    pub call: u32,
+    /// The result.
+    pub value: Vec<u8>,
+}
+
+/// One change of a stage's keyed state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// The stage.
+    pub stage: String,
+    /// The key.
+    pub key: Vec<u8>,
+    /// The new value; `None` removes it.
+    pub value: Option<Vec<u8>>,
+}
+
+/// One epoch, ready to become durable.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The fence of our claim.
+    pub fence: Fence,
+    /// When.
+    pub at: Timestamp,
+    /// Tables to create if they are not there; a table that is there must have these columns.
+    pub tables: Vec<Table>,
+    /// Rows for tables in this database.
+    pub rows: Vec<Rows>,
+    /// What could not be processed.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Changes of stages' states.
+    pub state: Vec<StateChange>,
+    /// Items whose journal entries this epoch consumes, as text.
+    pub consumed: Vec<String>,
+    /// New committed lengths of files that were synced already.
+    pub files: Vec<FileMark>,
+    /// Positions to move.
+    pub advances: Vec<Advance>,
+    /// What happened in this epoch; added to the pipeline's total.
+    pub counts: Counts,
+    /// Records a checkpoint of this name with the positions and totals as they are after this commit.
+    pub checkpoint: Option<String>,
+    /// How many checkpoints to keep when one is recorded; the oldest go.
+    pub checkpoints_kept: usize,
+}
+
+impl Commit {
+    /// How many checkpoints are kept unless the caller says otherwise: enough to go back over a bad hour,
+    /// and a bounded ledger.
+    pub const CHECKPOINTS_KEPT: usize = 16;
+
+    /// Starts an empty epoch.
+    #[must_use]
+    pub fn new(pipeline: impl Into<String>, fence: Fence, at: Timestamp) -> Self {
+        Self {
+            pipeline: pipeline.into(),
+            fence,
+            at,
+            tables: Vec::new(),
+            rows: Vec::new(),
+            dead_letters: Vec::new(),
+            state: Vec::new(),
+            consumed: Vec::new(),
+            files: Vec::new(),
+            advances: Vec::new(),
+            counts: Counts::default(),
+            checkpoint: None,
+            checkpoints_kept: Self::CHECKPOINTS_KEPT,
+        }
+    }
+}
+
+/// A place that a pipeline can be taken back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its name, unique in the pipeline.
+    pub name: String,
+    /// The epoch that recorded it.
+    pub epoch: u64,
+    /// When.
+    pub at: Timestamp,
+    /// All positions at that epoch.
+    pub positions: Vec<(PartitionId, Position)>,
+    /// The totals at that epoch.
+    pub counts: Counts,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// Everything there was is done.
+    Done,
+    /// It stopped early with everything committed; run again to continue.
+    Stopped,
+    /// An error stopped it.
+    Failed,
+}
+
+impl RunOutcome {
+    /// The name used in the ledger and in messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One run of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunState {
+    /// When it claimed the pipeline.
+    pub started: Timestamp,
+    /// When it last committed or finished.
+    pub last_seen: Timestamp,
+    /// How it ended; `None` while it runs, and for ever after a crash.
+    pub outcome: Option<RunOutcome>,
+}
+
+/// All that a store knows of one pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The newest fence.
+    pub fence: Fence,
+    /// How often the configuration has changed.
+    pub generation: u64,
+    /// The number of commits so far.
+    pub epoch: u64,
+    /// All partitions ever read, by number.
+    pub partitions: Vec<PartitionState>,
+    /// All committed files, by sink and part.
+    pub files: Vec<FileMark>,
+    /// The tables that this pipeline made or adopted, by name.
+    pub tables: Vec<Table>,
+    /// Totals over the pipeline's whole life.
+    pub counts: Counts,
+    /// The newest run.
+    pub run: RunState,
+}
+
+/// A table that is in the database, whoever made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundTable {
+    /// Its columns without `item_id`, in their order.
+    pub columns: Vec<String>,
+    /// Whether it has a column `item_id`.
+    pub has_item_id: bool,
+    /// The columns of its primary key.
+    pub primary_key: Vec<String>,
+    /// Whether it holds any row.
+    pub has_rows: bool,
+}

@@ -1,0 +1,90 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aqueduct_core::{Clock, ShutdownSignal};
+use aqueduct_metrics::Registry;
+
+use crate::error::ConfigError;
+use crate::guarantee::Guarantee;
+use crate::progress::Progress;
+
+/// How a pipeline runs. Every field has a default that suits most.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that decode, run stages and encode. Default: the cores of the machine. 1 to 1,024.
+    pub workers: usize,
+    /// The most items in one batch. Default 1,000: a batch stage gets that many at once. 1 to 1,000,000.
+    pub batch_items: usize,
+    /// The most batches in one commit. Default 64. With 1 every batch is an epoch.
+    pub epoch_batches: usize,
+    /// A commit is made once this many bytes of input are ready, or nothing else is being worked on. Default
+    /// 4 MiB: a sync costs the same for 4 MiB as for 4 KiB, and a lone item never waits for it.
+    pub epoch_bytes: usize,
+    /// The most bytes of input in flight. Default 32 MiB; what stages and sinks make of them is about twice
+    /// that again. The source pauses when it is full.
+    pub window_bytes: usize,
+    /// The most items in flight. Default 1,000,000.
+    pub window_items: usize,
+    /// A named checkpoint is kept every so many batches. Default 10.
+    pub checkpoint_interval: u64,
+    /// Reads at most this many items, commits them and ends. Default: all.
+    pub limit: Option<u64>,
+    /// What the run must give. Default: the best that the route gives.
+    pub guarantee: Option<Guarantee>,
+    /// The folder for the lock and, without a database sink, the ledger. Default `.aqueduct/NAME`.
+    pub data_dir: Option<PathBuf>,
+    /// What the pipeline is made of, in words; a change is recorded as a new generation.
+    pub configuration: String,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Who may ask the run to drain or stop.
+    pub shutdown: ShutdownSignal,
+    /// Where live figures go.
+    pub progress: Arc<Progress>,
+    /// Where metrics are registered.
+    pub metrics: Registry,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            batch_items: 1000,
+            epoch_batches: 64,
+            epoch_bytes: 4 * 1024 * 1024,
+            window_bytes: 32 * 1024 * 1024,
+            window_items: 1_000_000,
+            checkpoint_interval: 10,
+            limit: None,
+            guarantee: None,
+            data_dir: None,
+            configuration: String::new(),
+            clock: Clock::system(),
+            shutdown: ShutdownSignal::never(),
+            progress: Arc::default(),
+            metrics: Registry::default(),
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let within = |field: &str, value: usize, most: usize| {
+            if (1..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(ConfigError::Value {
+                field: field.to_owned(),
+                value: value.to_string(),
+                expected: format!("from 1 to {most}"),
+            })
+        };
+        within("workers", self.workers, 1024)?;
+        within("batch_items", self.batch_items, 1_000_000)?;
+        within("epoch_batches", self.epoch_batches, 1_000_000)?;
+        within("epoch_bytes", self.epoch_bytes, 1 << 40)?;
+        within("window_bytes", self.window_bytes, 1 << 40)?;
+        within("window_items", self.window_items, 1 << 40)?;
+        within("checkpoint_interval", usize::try_from(self.checkpoint_interval).unwrap_or(usize::MAX), 1 << 40)
+    }
+}

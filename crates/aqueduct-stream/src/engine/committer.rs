@@ -1,0 +1,328 @@
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use aqueduct_core::{Counts, Fence, PartitionId, Revision, failpoint};
+use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
+use crossbeam_channel::Receiver;
+use tokio::runtime::Handle;
+
+use super::window::Share;
+use super::{Message, Shared};
+use crate::batch::{Failure, Finished, Until};
+use crate::error::RunError;
+use crate::guarantee::Guarantee;
+use crate::sink::table::{Shape, push_row};
+use crate::sink::{Encoded, Sink};
+
+/// A sink on the committer's side.
+pub(super) enum Output {
+    /// A file or a pipe.
+    Direct(Box<dyn Sink>),
+    /// Rows in one of the databases; 0 is the ledger's.
+    Table { shape: Arc<Shape>, store: usize },
+}
+
+/// A database and our claim on it. The first holds the ledger.
+pub(super) struct Database {
+    pub(super) store: Box<dyn Store>,
+    pub(super) fence: Fence,
+}
+
+/// Makes epochs of finished batches, in the order of the input, and makes them durable.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pipeline: String,
+    pub(super) runtime: Handle,
+    pub(super) outputs: Vec<Output>,
+    pub(super) databases: Vec<Database>,
+    pub(super) revisions: HashMap<PartitionId, Revision>,
+    pub(super) guarantee: Guarantee,
+    pub(super) epoch: u64,
+}
+
+/// What the committer gives back when there is nothing more to commit.
+pub(super) struct CommitterEnd {
+    pub(super) databases: Vec<Database>,
+    pub(super) outputs: Vec<Output>,
+    /// What is committed, and what was read and is not.
+    pub(super) counts: Counts,
+    pub(super) retries: u64,
+    pub(super) epochs: u64,
+    pub(super) failure: Option<RunError>,
+}
+
+impl Committer {
+    pub(super) fn run(mut self, finished: &Receiver<Message>) -> CommitterEnd {
+        let mut early: BTreeMap<u64, Finished> = BTreeMap::new();
+        let mut ready: Vec<Finished> = Vec::new();
+        let mut totals = Totals::default();
+        let mut next = 0;
+        let mut uncheckpointed = 0;
+        while let Ok(first) = finished.recv() {
+            for message in std::iter::once(first).chain(finished.try_iter()) {
+                if let Message::Finished(batch) = message {
+                    early.insert(batch.sequence, *batch);
+                }
+            }
+            while let Some(batch) = early.remove(&next) {
+                ready.push(batch);
+                next += 1;
+            }
+            while totals.failure.is_none() && !ready.is_empty() && self.is_due(&ready) {
+                let size = self.epoch_size(&ready);
+                let epoch: Vec<Finished> = ready.drain(..size).collect();
+                uncheckpointed += epoch.len() as u64;
+                let checkpoint = uncheckpointed >= self.shared.options.checkpoint_interval;
+                if checkpoint {
+                    uncheckpointed = 0;
+                }
+                self.commit(epoch, checkpoint, &mut totals);
+            }
+            if totals.failure.is_some() {
+                // Nothing is committed any more; what still comes in is counted and let go.
+                self.shared.fail();
+                for batch in ready.drain(..).chain(std::mem::take(&mut early).into_values()) {
+                    totals.give_up(&self.shared, &batch);
+                }
+            }
+        }
+        // The channel is closed: everything has come in. A gap is left only by a batch that was given up.
+        let size = ready.iter().take_while(|batch| batch.results.is_some()).count();
+        let rest = ready.split_off(size);
+        if totals.failure.is_none() && !ready.is_empty() {
+            self.commit(ready, false, &mut totals);
+        }
+        for batch in rest.into_iter().chain(early.into_values()) {
+            totals.give_up(&self.shared, &batch);
+        }
+        CommitterEnd {
+            databases: self.databases,
+            outputs: self.outputs,
+            counts: totals.counts,
+            retries: totals.retries,
+            epochs: totals.epochs,
+            failure: totals.failure,
+        }
+    }
+
+    /// An epoch is due when it is large enough, or nobody works on more, or it must not grow.
+    fn is_due(&self, ready: &[Finished]) -> bool {
+        let options = &self.shared.options;
+        if ready[0].results.is_none() {
+            return false;
+        }
+        let stops = |batch: &Finished| batch.results.as_ref().is_none_or(|results| results.stop.is_some());
+        ready.len() >= options.epoch_batches
+            || ready.iter().map(|batch| batch.chunk.weight).sum::<usize>() >= options.epoch_bytes
+            || ready.iter().any(stops)
+            || self.shared.window.is_idle()
+    }
+
+    /// How many of the ready batches go into one epoch: up to the first that stops, and not too many.
+    fn epoch_size(&self, ready: &[Finished]) -> usize {
+        let mut bytes = 0;
+        let mut size = 0;
+        for batch in ready {
+            let Some(results) = &batch.results else { break };
+            size += 1;
+            bytes += batch.chunk.weight;
+            let full = size >= self.shared.options.epoch_batches || bytes >= 4 * self.shared.options.epoch_bytes;
+            if results.stop.is_some() || full {
+                break;
+            }
+        }
+        size
+    }
+
+    /// Makes one epoch durable, or notes why it is not.
+    fn commit(&mut self, epoch: Vec<Finished>, checkpoint: bool, totals: &mut Totals) {
+        let mut work = Epoch::default();
+        let mut covered = Vec::with_capacity(epoch.len());
+        let mut failure: Option<Failure> = None;
+        for batch in epoch {
+            let Some(results) = batch.results else { continue };
+            let decoder = &self.shared.decoder;
+            let (offset, left) = match results.until {
+                Until::Nothing => (None, batch.chunk.items as u64),
+                Until::Offset(offset) => (Some(Some(offset)), (batch.chunk.items as u64) - results.counts.read),
+                Until::End => (Some(None), 0),
+            };
+            if let Some(offset) = offset {
+                work.positions.insert(batch.chunk.partition, decoder.position(&batch.chunk, offset));
+            }
+            work.counts += results.counts;
+            work.retries += results.retries;
+            work.letters.extend(results.letters);
+            work.encoded.push(results.encoded);
+            failure = failure.or(results.stop);
+            covered.push((Share { items: batch.chunk.items, bytes: batch.chunk.weight }, left));
+        }
+        let counts = work.counts;
+        let retries = work.retries;
+        match self.write(work, checkpoint) {
+            Ok(()) => {
+                totals.counts += counts;
+                totals.retries += retries;
+                totals.epochs += 1;
+                let left = covered.iter().map(|(_, left)| left).sum::<u64>();
+                totals.counts.read += left;
+                totals.counts.in_flight += left;
+                self.shared.options.progress.committed(&counts);
+                totals.failure = failure.map(|Failure { stage, item, source }| RunError::Item { stage, item, source });
+            }
+            Err(error) => {
+                let items = covered.iter().map(|(share, _)| share.items as u64).sum::<u64>();
+                totals.counts.read += items;
+                totals.counts.in_flight += items;
+                totals.failure = Some(error);
+            }
+        }
+        for (share, _) in covered {
+            self.shared.window.leave(share);
+        }
+    }
+
+    /// Writes one epoch in the order of decision 0001: files, second databases, the ledger.
+    fn write(&mut self, epoch: Epoch, checkpoint: bool) -> Result<(), RunError> {
+        epoch.counts.check()?;
+        if epoch.positions.is_empty() {
+            return Ok(());
+        }
+        let at = self.shared.options.clock.wall();
+        let mut commits: Vec<Commit> =
+            self.databases.iter().map(|database| Commit::new(&self.pipeline, database.fence, at)).collect();
+        self.shape(&epoch.encoded)?;
+        for encoded in epoch.encoded {
+            for (output, encoded) in self.outputs.iter_mut().zip(encoded) {
+                match (output, encoded) {
+                    (Output::Direct(sink), Encoded::Bytes { bytes, items }) => sink.append(&bytes, items)?,
+                    (Output::Table { store, .. }, Encoded::Rows(rows)) => commits[*store].rows.push(rows),
+                    (Output::Table { store, shape }, Encoded::Unshaped(records)) => {
+                        commits[*store].rows.extend(rows_of(shape, &records)?);
+                    }
+                    // Encoders come from the sinks themselves; a mismatch is a bug of a sink outside this crate.
+                    (Output::Direct(_), _) | (Output::Table { .. }, Encoded::Bytes { .. }) => {
+                        return Err(RunError::Thread { thread: "encoding" });
+                    }
+                }
+            }
+        }
+        for output in &mut self.outputs {
+            if let Output::Direct(sink) = output {
+                commits[0].files.extend(sink.seal()?);
+            }
+        }
+        for (database, commit) in self.databases.iter_mut().zip(commits.iter_mut()).skip(1) {
+            if commit.rows.iter().any(|rows| !rows.is_empty()) {
+                add_tables(commit);
+                let commit = std::mem::replace(commit, Commit::new("", database.fence, at));
+                self.runtime.block_on(database.store.commit(commit))?;
+                failpoint::hit("second-store-after").map_err(|error| CommitError::Backend(Box::new(error)))?;
+            }
+        }
+        self.epoch += 1;
+        let mut ledger = commits.swap_remove(0);
+        add_tables(&mut ledger);
+        ledger.dead_letters = epoch.letters;
+        if self.guarantee == Guarantee::AtLeastOnce {
+            // Results first, the position after, each in a transaction of its own.
+            let mut first = Commit::new(&self.pipeline, self.databases[0].fence, at);
+            std::mem::swap(&mut first.rows, &mut ledger.rows);
+            std::mem::swap(&mut first.tables, &mut ledger.tables);
+            if !first.rows.is_empty() {
+                self.runtime.block_on(self.databases[0].store.commit(first))?;
+            }
+        }
+        for (partition, to) in epoch.positions {
+            let from = self.revisions.entry(partition).or_default();
+            ledger.advances.push(Advance { partition, from: *from, to });
+            *from = from.next();
+        }
+        ledger.counts = epoch.counts;
+        ledger.checkpoint = checkpoint.then(|| format!("epoch-{}", self.epoch));
+        self.runtime.block_on(self.databases[0].store.commit(ledger))?;
+        for output in &mut self.outputs {
+            if let Output::Direct(sink) = output {
+                sink.committed()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fixes the columns of tables that have none yet, from the first batch that has rows for them.
+    fn shape(&self, encoded: &[Vec<Encoded>]) -> Result<(), RunError> {
+        let mut waiting = false;
+        for (at, output) in self.outputs.iter().enumerate() {
+            let Output::Table { shape, .. } = output else { continue };
+            if shape.table().is_none() {
+                let first = encoded.iter().find_map(|sinks| match &sinks[at] {
+                    Encoded::Unshaped(records) if !records.is_empty() => Some(records),
+                    _ => None,
+                });
+                match first {
+                    Some(records) => {
+                        shape.fix_from(records)?;
+                    }
+                    None => waiting = true,
+                }
+            }
+        }
+        if !waiting {
+            self.shared.window.widen();
+        }
+        Ok(())
+    }
+}
+
+/// An epoch in the making.
+#[derive(Default)]
+struct Epoch {
+    positions: BTreeMap<PartitionId, aqueduct_core::Position>,
+    counts: Counts,
+    retries: u64,
+    letters: Vec<aqueduct_store::DeadLetter>,
+    encoded: Vec<Vec<Encoded>>,
+}
+
+#[derive(Default)]
+struct Totals {
+    counts: Counts,
+    retries: u64,
+    epochs: u64,
+    failure: Option<RunError>,
+}
+
+impl Totals {
+    fn give_up(&mut self, shared: &Shared, batch: &Finished) {
+        self.counts.read += batch.chunk.items as u64;
+        self.counts.in_flight += batch.chunk.items as u64;
+        shared.window.leave(Share { items: batch.chunk.items, bytes: batch.chunk.weight });
+    }
+}
+
+/// Makes rows of items that were encoded before the table had its columns.
+fn rows_of(
+    shape: &Shape,
+    records: &[(aqueduct_core::ItemId, aqueduct_core::Record)],
+) -> Result<Option<Rows>, RunError> {
+    let Some(table) = shape.table() else { return Ok(None) };
+    let mut rows = Rows::new(Arc::clone(table));
+    for (id, record) in records {
+        push_row(&mut rows, id, record).map_err(|error| RunError::Item {
+            stage: format!("table {}", table.name),
+            item: id.to_string(),
+            source: Box::new(error),
+        })?;
+    }
+    Ok(Some(rows))
+}
+
+/// A commit names the tables of its rows, so that they are there and as they should be.
+fn add_tables(commit: &mut Commit) {
+    commit.rows.retain(|rows| !rows.is_empty());
+    for rows in &commit.rows {
+        if !commit.tables.iter().any(|table| table.name == rows.table().name) {
+            commit.tables.push((**rows.table()).clone());
+        }
+    }
+}

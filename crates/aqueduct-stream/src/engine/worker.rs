@@ -1,0 +1,434 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqueduct_core::{Classified, ErrorClass, Item, Payload, Phase, Random, Record, failpoint};
+use aqueduct_retry::{Attempt, Next};
+use crossbeam_channel::{Receiver, Sender};
+use futures_util::{FutureExt, StreamExt, stream};
+
+use super::{Message, Shared, give_up};
+use crate::batch::{Batch, Event, Failure, Finished, Origin, Results, Slot};
+use crate::error::StageError;
+use crate::rule::{OnError, Rule};
+use crate::sink::Encoded;
+use crate::stage::{Outcome, Step, Work as StageWork};
+
+/// A batch for a worker.
+pub(super) struct Work {
+    pub(super) batch: Batch,
+    /// Whether it comes from the reader; else it comes back from a wait.
+    pub(super) fresh: bool,
+    /// The way back to the workers.
+    pub(super) back: Sender<Work>,
+}
+
+/// One of the threads that decode, run stages and encode.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    finished: Sender<Message>,
+    random: Random,
+}
+
+impl Worker {
+    /// The seed matters for jitter only: workers must not retry in step.
+    pub(super) fn new(shared: Arc<Shared>, finished: Sender<Message>, seed: u64) -> Self {
+        Self { shared, finished, random: Random::seeded(seed) }
+    }
+
+    /// Takes batches until the reader is done and none is under way.
+    pub(super) fn run(mut self, work: &Receiver<Work>) {
+        for mut piece in work {
+            if !piece.fresh {
+                self.shared.window.resume();
+            }
+            if self.shared.phase() == Phase::Stopping {
+                self.hand_over(give_up(piece.batch));
+                continue;
+            }
+            if piece.fresh {
+                decode(&self.shared, &mut piece.batch);
+            }
+            self.advance(piece);
+        }
+    }
+
+    /// Runs stages until the batch is through, or has to wait.
+    fn advance(&mut self, mut piece: Work) {
+        loop {
+            let batch = &mut piece.batch;
+            let Some(step) = self.shared.steps.get(batch.step) else {
+                let finished = finish(&self.shared, piece.batch);
+                self.hand_over(finished);
+                return;
+            };
+            if !matches!(step.work, StageWork::Sync(_)) {
+                let seed = self.random.below(u64::MAX);
+                self.rest();
+                wait_for_stage(&self.shared, piece, seed);
+                return;
+            }
+            match run_sync(&self.shared, batch, step, &mut self.random) {
+                None => batch.step += 1,
+                Some(delay) => {
+                    self.rest();
+                    wait_to_retry(&self.shared, piece, delay);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives a batch to the committer, which outlives every worker.
+    fn hand_over(&self, finished: Finished) {
+        self.shared.window.rest();
+        let _ = self.finished.send(Message::Finished(Box::new(finished)));
+    }
+
+    /// Puts a batch aside. What is ready need not wait for it.
+    fn rest(&self) {
+        if self.shared.window.rest() {
+            // A full channel has news for the committer anyway.
+            let _ = self.finished.try_send(Message::Idle);
+        }
+    }
+}
+
+fn decode(shared: &Shared, batch: &mut Batch) {
+    let started = shared.options.clock.now();
+    let decoded = shared.decoder.decode(&batch.chunk);
+    shared.source_stats.worked(decoded.len() as u64, shared.options.clock.now().since(started));
+    batch.origins.reserve(decoded.len());
+    batch.slots.reserve(decoded.len());
+    let mut failures = Vec::new();
+    for item in decoded {
+        let origin = u32::try_from(batch.origins.len()).expect("a batch has at most a million items");
+        batch.origins.push(Origin { offset: item.offset, original: item.original });
+        let id = shared.decoder.item_id(batch.chunk.partition, item.offset);
+        match item.record {
+            Ok(record) => batch.slots.push(Slot::new(Item { id, payload: Payload::Record(record) }, origin)),
+            Err(error) => failures.push((id, origin, error)),
+        }
+    }
+    let now = shared.options.clock.wall();
+    for (id, origin, error) in failures {
+        shared.source_stats.failed(1);
+        match shared.source_rule {
+            OnError::Skip => batch.events.push((origin, Event::Skipped)),
+            OnError::DeadLetter => {
+                let letter = aqueduct_store::DeadLetter {
+                    item_id: id.to_string(),
+                    stage: "source".to_owned(),
+                    class: error.class(),
+                    reason: crate::batch::in_words(&error),
+                    attempts: 1,
+                    first: now,
+                    last: now,
+                    payload: None,
+                    original: batch.original(origin),
+                };
+                batch.letters.push((origin, letter));
+                batch.events.push((origin, Event::DeadLettered));
+            }
+            OnError::Stop | OnError::Retry => {
+                let failure =
+                    Failure { stage: "the source".to_owned(), item: id.to_string(), source: Box::new(error) };
+                batch.stop_at(origin, failure);
+            }
+        }
+    }
+    batch.settle(Vec::new());
+    shared.source_stats.gave(batch.slots.len() as u64);
+    if failpoint::sabotaged("item-lost") && batch.sequence == 3 {
+        batch.slots.pop();
+    }
+}
+
+/// Runs a stage over every item that waits for it. Gives the wait when some have to be tried again.
+fn run_sync(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random) -> Option<Duration> {
+    let StageWork::Sync(stage) = &step.work else { return None };
+    let stats = &shared.step_stats[batch.step];
+    let started = shared.options.clock.now();
+    let mut pass = Pass::new(shared, step);
+    let mut worked = 0_u64;
+    for index in 0..batch.slots.len() {
+        let slot = &batch.slots[index];
+        if slot.to.is_some() || slot.step != batch.step {
+            continue;
+        }
+        worked += 1;
+        // A stage that panics has spoilt this item only: it gets a shared reference, and what it may have left
+        // half-changed inside itself is its own.
+        let result = catch_unwind(AssertUnwindSafe(|| stage.apply(&slot.item)));
+        pass.take(batch, index, result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))), random);
+    }
+    stats.worked(worked, shared.options.clock.now().since(started));
+    pass.end(batch)
+}
+
+/// One pass of a stage over a batch: outcomes are given to items, failures to the rule.
+struct Pass<'a> {
+    shared: &'a Shared,
+    step: &'a Step,
+    extra: Vec<(usize, Vec<Slot>)>,
+    delay: Option<Duration>,
+    given: u64,
+}
+
+impl<'a> Pass<'a> {
+    fn new(shared: &'a Shared, step: &'a Step) -> Self {
+        Self { shared, step, extra: Vec::new(), delay: None, given: 0 }
+    }
+
+    #[inline]
+    fn take(&mut self, batch: &mut Batch, index: usize, result: Result<Outcome, StageError>, random: &mut Random) {
+        let sink_named = |name: &str| self.shared.sinks.iter().position(|sink| &*sink.name == name);
+        let result = result.and_then(|outcome| {
+            let given = outcome.len();
+            batch.apply(index, outcome, &sink_named, &mut self.extra).map(|()| given)
+        });
+        match result {
+            Ok(given) => self.given += given,
+            Err(error) => self.fail(batch, index, error, random),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, batch: &mut Batch, index: usize, error: StageError, random: &mut Random) {
+        let Rule { on_error, schedule } = &self.step.rule;
+        let clock = &self.shared.options.clock;
+        let (now, wall) = (clock.now(), clock.wall());
+        self.shared.step_stats[batch.step].failed(1);
+        let slot = &mut batch.slots[index];
+        slot.attempts += 1;
+        let (first, _) = slot.failed_at(now, wall);
+        if error.class().is_retryable() || *on_error == OnError::Retry {
+            let failed = Attempt {
+                number: slot.attempts,
+                elapsed: now.since(first),
+                previous_delay: slot.last_delay(),
+                retry_after: error.retry_after(),
+            };
+            if let Next::Wait(delay) = schedule.next(&failed, random) {
+                slot.waits(delay);
+                batch.retries += 1;
+                self.shared.options.progress.retried(1);
+                self.delay = Some(self.delay.map_or(delay, |longest| longest.max(delay)));
+                return;
+            }
+        }
+        batch.fail(index, &self.step.name, error, *on_error, wall);
+    }
+
+    fn end(self, batch: &mut Batch) -> Option<Duration> {
+        self.shared.step_stats[batch.step].gave(self.given);
+        batch.settle(self.extra);
+        // What waits may have been behind a cut.
+        let step = batch.step;
+        let waits = batch.slots.iter().any(|slot| slot.to.is_none() && slot.step == step);
+        self.delay.filter(|_| waits)
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> StageError {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    StageError::new(ErrorClass::Internal, format!("the stage panicked: {text}"))
+}
+
+/// Puts a batch aside until its delay is over.
+fn wait_to_retry(shared: &Arc<Shared>, piece: Work, delay: Duration) {
+    let task_shared = Arc::clone(shared);
+    shared.suspend(async move {
+        let mut signal = task_shared.options.shutdown.clone();
+        tokio::select! {
+            () = task_shared.options.clock.sleep(delay) => {}
+            () = signal.reached(Phase::Stopping) => {}
+        }
+        send_back(piece);
+    });
+}
+
+/// Runs a waiting stage on the runtime, retries included, and gives the batch back.
+fn wait_for_stage(shared: &Arc<Shared>, mut piece: Work, seed: u64) {
+    let task_shared = Arc::clone(shared);
+    shared.suspend(async move {
+        let shared = task_shared;
+        let mut random = Random::seeded(seed);
+        let mut signal = shared.options.shutdown.clone();
+        let step = &shared.steps[piece.batch.step];
+        loop {
+            let round = run_waiting(&shared, &mut piece.batch, step, &mut random);
+            let delay = tokio::select! {
+                delay = round => delay,
+                () = signal.reached(Phase::Stopping) => break,
+            };
+            let Some(delay) = delay else {
+                piece.batch.step += 1;
+                break;
+            };
+            tokio::select! {
+                () = shared.options.clock.sleep(delay) => {}
+                () = signal.reached(Phase::Stopping) => break,
+            }
+        }
+        send_back(piece);
+    });
+}
+
+fn send_back(piece: Work) {
+    let back = piece.back.clone();
+    // The channel has room for every batch that the window admits, so this never blocks a runtime thread. It
+    // fails only when every worker has panicked, and then the count of what came back shows it.
+    let _ = back.send(Work { fresh: false, ..piece });
+}
+
+/// One round of a waiting stage over the items that wait for it.
+async fn run_waiting(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random) -> Option<Duration> {
+    let stats = &shared.step_stats[batch.step];
+    let clock = &shared.options.clock;
+    let waiting: Vec<usize> = (0..batch.slots.len())
+        .filter(|index| batch.slots[*index].to.is_none() && batch.slots[*index].step == batch.step)
+        .collect();
+    let mut results: Vec<(usize, Result<Outcome, StageError>)> = match &step.work {
+        StageWork::Sync(_) => Vec::new(),
+        StageWork::Async(stage, permits) => {
+            let slots = &batch.slots;
+            stream::iter(waiting)
+                .map(|index| async move {
+                    // The semaphore is never closed.
+                    let _permit = permits.acquire().await;
+                    let started = clock.now();
+                    let result = AssertUnwindSafe(stage.apply(&slots[index].item)).catch_unwind().await;
+                    stats.worked(1, clock.now().since(started));
+                    (index, result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
+                })
+                .buffer_unordered(stage.concurrency().max(1))
+                .collect()
+                .await
+        }
+        StageWork::Batch(stage) => {
+            let items: Vec<&Item> = waiting.iter().map(|index| &batch.slots[*index].item).collect();
+            let started = clock.now();
+            let result = AssertUnwindSafe(stage.apply(&items)).catch_unwind().await;
+            stats.worked(items.len() as u64, clock.now().since(started));
+            spread(waiting, result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
+        }
+    };
+    results.sort_unstable_by_key(|(index, _)| *index);
+    let mut pass = Pass::new(shared, step);
+    for (index, result) in results {
+        pass.take(batch, index, result, random);
+    }
+    pass.end(batch)
+}
+
+/// Gives each item of a batch call its own result.
+fn spread(
+    waiting: Vec<usize>,
+    result: Result<Vec<Result<Outcome, StageError>>, StageError>,
+) -> Vec<(usize, Result<Outcome, StageError>)> {
+    match result {
+        Ok(outcomes) if outcomes.len() == waiting.len() => waiting.into_iter().zip(outcomes).collect(),
+        Ok(outcomes) => {
+            let text = format!("the stage gave {} outcomes for {} items", outcomes.len(), waiting.len());
+            let error = || StageError::new(ErrorClass::Internal, text.clone());
+            waiting.into_iter().map(|index| (index, Err(error()))).collect()
+        }
+        Err(error) => {
+            let text = crate::batch::in_words(&error);
+            waiting
+                .into_iter()
+                .map(|index| {
+                    let mut each = StageError::new(error.class(), text.clone());
+                    if let Some(wait) = error.retry_after() {
+                        each = each.with_retry_after(wait);
+                    }
+                    (index, Err(each))
+                })
+                .collect()
+        }
+    }
+}
+
+/// Encodes what is left for every sink it goes to, and adds up what happened.
+fn finish(shared: &Shared, mut batch: Batch) -> Finished {
+    let now = shared.options.clock.wall();
+    let encoded = loop {
+        match encode(shared, &mut batch, now) {
+            Some(encoded) => break encoded,
+            // An input cannot go into a sink whose rule is to stop: once more without it and what follows.
+            None => batch.settle(Vec::new()),
+        }
+    };
+    let mut counts = batch.counts();
+    counts.delivered = encoded.iter().map(Encoded::items).sum();
+    let until = batch.until();
+    let cut = batch.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
+    let letters = batch.letters.into_iter().filter(|(origin, _)| *origin < cut).map(|(_, letter)| letter).collect();
+    let results = Results {
+        counts,
+        encoded,
+        letters,
+        retries: batch.retries,
+        until,
+        stop: batch.cut.map(|(_, failure)| failure),
+    };
+    Finished { sequence: batch.sequence, chunk: batch.chunk, results: Some(results) }
+}
+
+/// `None` when a sink's rule stops the run; the batch is cut then.
+fn encode(shared: &Shared, batch: &mut Batch, now: aqueduct_core::Timestamp) -> Option<Vec<Encoded>> {
+    let mut encoded: Vec<Encoded> = shared.sinks.iter().map(|sink| sink.encoder.start()).collect();
+    let main = shared.sinks.iter().filter(|sink| sink.main).count();
+    let mut failures: Vec<(usize, usize, StageError)> = Vec::new();
+    let mut spawned = Vec::new();
+    for (index, slot) in batch.slots.iter().enumerate() {
+        // A typed payload is written once, however many sinks it goes to.
+        let shared_item;
+        let item = match &slot.item.payload {
+            Payload::Typed(_) if main > 1 && slot.to.is_none() => match slot.item.payload.record() {
+                Ok(record) => {
+                    let record: Record = record.into_owned();
+                    shared_item = Item { id: slot.item.id.clone(), payload: Payload::Record(record) };
+                    &shared_item
+                }
+                Err(_) => &slot.item,
+            },
+            _ => &slot.item,
+        };
+        if slot.to.is_none() && main > 1 {
+            let more = u32::try_from(main - 1).unwrap_or(u32::MAX);
+            spawned.push((slot.origin, Event::Spawned(more)));
+        }
+        for (at, sink) in shared.sinks.iter().enumerate() {
+            let goes = slot.to.map_or(sink.main, |to| to == at);
+            if goes && let Err(error) = sink.encoder.encode(item, &mut encoded[at]) {
+                failures.push((index, at, error));
+            }
+        }
+    }
+    // A stop takes everything back, so look for one before any failure takes effect.
+    for (index, at, error) in &failures {
+        if matches!(shared.sinks[*at].on_error, OnError::Stop | OnError::Retry) {
+            let slot = &batch.slots[*index];
+            let failure = Failure {
+                stage: format!("sink {}", shared.sinks[*at].name),
+                item: slot.item.id.to_string(),
+                source: Box::new(StageError::new(error.class(), crate::batch::in_words(error))),
+            };
+            let origin = slot.origin;
+            batch.stop_at(origin, failure);
+            return None;
+        }
+    }
+    batch.events.extend(spawned);
+    for (index, at, error) in failures {
+        let sink = &shared.sinks[at];
+        batch.fail(index, &sink.name, error, sink.on_error, now);
+    }
+    Some(encoded)
+}

@@ -1,0 +1,385 @@
+use std::path::PathBuf;
+
+use aqueduct_core::json::JsonError;
+use aqueduct_core::{Classified, ErrorClass, Imbalance, PayloadError};
+use aqueduct_store::{ClaimError, CommitError, OpenError, ReadError};
+
+/// An input that cannot be read on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// There is nothing at the path.
+    #[error("the input {} does not exist", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path is a folder.
+    #[error("the input {} is a folder; name one file in it", path.display())]
+    Folder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The input is not the one that was read before.
+    #[error(
+        "the input {} was read up to byte {bytes} before, and {how}; put the old one back, or start over with \
+         another pipeline name or without the ledger",
+        path.display()
+    )]
+    Changed {
+        /// The path.
+        path: PathBuf,
+        /// In what way.
+        how: &'static str,
+        /// How far it was read.
+        bytes: u64,
+    },
+    /// The ledger holds a position that this build does not understand.
+    #[error("the ledger's position {text:?} is not one that this aqueduct can read; a newer one may have written it")]
+    Position {
+        /// The position.
+        text: String,
+    },
+    /// The ledger belongs to another input.
+    #[error(
+        "this pipeline has read {known} so far, and its source now names {wanted}; put the old name back, or give \
+         the pipeline another name"
+    )]
+    OtherInput {
+        /// What the ledger knows.
+        known: String,
+        /// What the source says now.
+        wanted: String,
+    },
+    /// Reading failed.
+    #[error("the input {} cannot be read", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Classified for SourceError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Io { .. } => ErrorClass::Permanent,
+            _ => ErrorClass::Invalid,
+        }
+    }
+}
+
+/// An item that the source could not turn into a record.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The line is not a JSON object.
+    #[error("line {line}{}", if *cut_off { " (the last, without a line end)" } else { "" })]
+    Json {
+        /// The line, counted from 1.
+        line: u64,
+        /// Whether it is the last one and has no line end.
+        cut_off: bool,
+        /// What is wrong with it.
+        #[source]
+        source: JsonError,
+    },
+    /// The line is too long to be carried.
+    #[error("line {line} has {bytes} bytes; the limit is {limit} (source key line_bytes_max)")]
+    Oversize {
+        /// The line, counted from 1.
+        line: u64,
+        /// Its length.
+        bytes: u64,
+        /// The longest that is carried.
+        limit: usize,
+    },
+}
+
+impl Classified for DecodeError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Permanent
+    }
+}
+
+/// A stage that failed on one item. The class decides what happens next.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StageError {
+    class: ErrorClass,
+    message: String,
+    retry_after: Option<std::time::Duration>,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StageError {
+    /// An error of this class, in words: lower case, no full stop.
+    #[must_use]
+    pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), retry_after: None, source: None }
+    }
+
+    /// The same call fails again: the rule of the stage decides.
+    #[must_use]
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Permanent, message)
+    }
+
+    /// The same call may succeed now: it is tried again.
+    #[must_use]
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::new(ErrorClass::Transient, message)
+    }
+
+    /// Adds how long the other side asked us to wait.
+    #[must_use]
+    pub fn with_retry_after(mut self, wait: std::time::Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// How long the other side asked us to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        self.retry_after
+    }
+}
+
+impl Classified for StageError {
+    fn class(&self) -> ErrorClass {
+        self.class
+    }
+}
+
+impl From<PayloadError> for StageError {
+    fn from(error: PayloadError) -> Self {
+        Self::permanent(error.to_string()).with_source(error)
+    }
+}
+
+/// A sink that cannot be opened or written. The run stops; what is committed stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// There is a file that the ledger does not know.
+    #[error(
+        "sink {sink}: {} is there already and this pipeline did not write it; move it away or choose another path",
+        path.display()
+    )]
+    Unknown {
+        /// The sink.
+        sink: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is shorter than what was committed to it, or gone.
+    #[error(
+        "sink {sink}: {} has {found} bytes, but {committed} are committed; somebody changed it; put it back, or start \
+         over with another path and pipeline name",
+        path.display()
+    )]
+    Shorter {
+        /// The sink.
+        sink: String,
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// The committed length.
+        committed: u64,
+    },
+    /// A table that cannot take the rows.
+    #[error("sink {sink}: {message}")]
+    Table {
+        /// The sink.
+        sink: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// A failed sync: the kernel may have dropped what was written, so it is never tried again.
+    #[error("sink {sink}: syncing {} failed; nothing of this epoch counts as written", path.display())]
+    Sync {
+        /// The sink.
+        sink: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Any other failure of reading or writing.
+    #[error("sink {sink}: {} cannot be written", path.display())]
+    Io {
+        /// The sink.
+        sink: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Classified for SinkError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unknown { .. } | Self::Shorter { .. } | Self::Table { .. } => ErrorClass::Invalid,
+            Self::Sync { .. } | Self::Io { .. } => ErrorClass::Permanent,
+        }
+    }
+}
+
+/// A pipeline that cannot be built as it is described.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A field has a value that it must not have.
+    #[error("{field} is {value}; it must be {expected}")]
+    Value {
+        /// The field.
+        field: String,
+        /// Its value.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// Something that a pipeline needs is not there.
+    #[error("the pipeline has no {missing}")]
+    Missing {
+        /// What.
+        missing: &'static str,
+    },
+    /// Two parts have one name.
+    #[error("two parts of the pipeline are named {name:?}; each needs a name of its own")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A stage writes to a sink that is not there.
+    #[error("stage {stage:?} writes to {sink:?}, but the sinks are {known}")]
+    UnknownSink {
+        /// The stage.
+        stage: String,
+        /// What it names.
+        sink: String,
+        /// The sinks that are there.
+        known: String,
+    },
+    /// Every sink is fed by a stage by name, so the items themselves have nowhere to go.
+    #[error("no sink takes the items: every one ({known}) is the target of a stage; add a sink for the items")]
+    NoMainSink {
+        /// The sinks that are there.
+        known: String,
+    },
+    /// The pipeline is asked for more than its route can give.
+    #[error("{wanted} is asked for, but the route gives {given}: {reason}")]
+    Guarantee {
+        /// What is asked for.
+        wanted: crate::Guarantee,
+        /// What it gives.
+        given: crate::Guarantee,
+        /// Because of what.
+        reason: String,
+    },
+}
+
+impl Classified for ConfigError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
+    }
+}
+
+/// A run that failed. What was committed stays, and the next run continues behind it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The pipeline cannot be built.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A sink failed.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The ledger cannot be claimed.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// The ledger cannot be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Another process runs on the same data folder.
+    #[error("the data folder {} is in use by another run{holder}; wait for it or stop it", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Who holds it, where that is known.
+        holder: String,
+    },
+    /// The data folder cannot be made or written.
+    #[error("the data folder {} cannot be written", path.display())]
+    DataFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An item failed, and the rule of its stage is to stop. Everything before it is committed.
+    #[error("{stage} failed on item {item}; everything before it is committed")]
+    Item {
+        /// The stage, sink or source.
+        stage: String,
+        /// The item.
+        item: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The ledger does not balance: a bug. Nothing of that epoch was written.
+    #[error("an epoch was not written, because items were lost or doubled inside; please report this")]
+    Imbalance(#[from] Imbalance),
+    /// The metrics registry refused a name: somebody else uses it differently.
+    #[error("the run's metrics cannot be registered")]
+    Metrics(#[from] crate::metrics::MetricsError),
+    /// A thread of the engine is gone: a bug.
+    #[error("the {thread} thread of the engine stopped unexpectedly; please report this")]
+    Thread {
+        /// Which.
+        thread: &'static str,
+    },
+}
+
+impl Classified for RunError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Config(error) => error.class(),
+            Self::Metrics(_) => ErrorClass::Invalid,
+            Self::Source(error) => error.class(),
+            Self::Sink(error) => error.class(),
+            Self::Open(error) => error.class(),
+            Self::Claim(error) => error.class(),
+            Self::Commit(error) => error.class(),
+            Self::Read(error) => error.class(),
+            Self::InUse { .. } => ErrorClass::Transient,
+            Self::DataFolder { .. } | Self::Item { .. } => ErrorClass::Permanent,
+            Self::Imbalance(_) | Self::Thread { .. } => ErrorClass::Internal,
+        }
+    }
+}

@@ -1,0 +1,324 @@
+use std::any::Any;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aqueduct_core::ShutdownSignal;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::Options;
+use crate::engine;
+use crate::error::{ConfigError, StageError};
+use crate::guarantee::{Guarantee, SinkGuarantee};
+use crate::report::{Report, RunFailure};
+use crate::rule::{OnError, Rule};
+use crate::sink::{Sink, SqliteSink};
+use crate::source::Source;
+use crate::stage::{AsyncStage, BatchStage, Stage, Step, Work};
+use crate::typed;
+
+/// A source, stages in their order, and sinks.
+///
+/// The parts are checked when it runs, all at once, before anything is read or written.
+#[must_use = "a pipeline does nothing until it runs"]
+pub struct Pipeline {
+    pub(crate) name: String,
+    pub(crate) source: Option<Box<dyn Source>>,
+    pub(crate) source_rule: OnError,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) sinks: Vec<NamedSink>,
+    pub(crate) options: Options,
+    last: Last,
+}
+
+/// What [`Pipeline::on_error`] is about.
+#[derive(Clone, Copy, Debug)]
+enum Last {
+    Source,
+    Step,
+    Sink,
+}
+
+pub(crate) struct NamedSink {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: SinkKind,
+    pub(crate) on_error: OnError,
+}
+
+/// A sink for [`Pipeline::sink`]: a table, or anything that implements [`Sink`].
+pub enum SinkKind {
+    /// Rows of a SQLite table.
+    Table(SqliteSink),
+    /// A file, a pipe, or a sink of your own.
+    Direct(Box<dyn Sink>),
+}
+
+impl From<SqliteSink> for SinkKind {
+    fn from(sink: SqliteSink) -> Self {
+        Self::Table(sink)
+    }
+}
+
+impl<S: Sink + 'static> From<S> for SinkKind {
+    fn from(sink: S) -> Self {
+        Self::Direct(Box::new(sink))
+    }
+}
+
+impl Pipeline {
+    /// Starts a pipeline. The ledger keeps it under this name.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            source: None,
+            source_rule: OnError::DeadLetter,
+            steps: Vec::new(),
+            sinks: Vec::new(),
+            options: Options::default(),
+            last: Last::Source,
+        }
+    }
+
+    /// Sets where items come from. What cannot be decoded becomes a dead letter, unless
+    /// [`Pipeline::on_error`] follows and says otherwise.
+    pub fn source(mut self, source: impl Source + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self.last = Last::Source;
+        self
+    }
+
+    /// Adds a stage that makes one Rust value of another. Values go from one typed stage to the next as they
+    /// are; JSON is read and written only at the ends.
+    pub fn map<T, U, F>(self, name: &str, work: F) -> Self
+    where
+        T: DeserializeOwned + Any,
+        U: Serialize + Any + Send + Sync,
+        F: Fn(&T) -> U + Send + Sync + 'static,
+    {
+        self.try_map(name, move |value: &T| Ok(work(value)))
+    }
+
+    /// Adds a stage that makes one Rust value of another, or fails on it.
+    pub fn try_map<T, U, F>(self, name: &str, work: F) -> Self
+    where
+        T: DeserializeOwned + Any,
+        U: Serialize + Any + Send + Sync,
+        F: Fn(&T) -> Result<U, StageError> + Send + Sync + 'static,
+    {
+        self.stage(name, typed::Map::<T, F>::new(work))
+    }
+
+    /// Adds a stage that leaves out every item for which `keeps` says no.
+    pub fn filter<T, F>(self, name: &str, keeps: F) -> Self
+    where
+        T: DeserializeOwned + Any,
+        F: Fn(&T) -> bool + Send + Sync + 'static,
+    {
+        self.stage(name, typed::Filter::<T, F>::new(keeps))
+    }
+
+    /// Adds a stage that does not wait.
+    pub fn stage(self, name: &str, stage: impl Stage + 'static) -> Self {
+        self.step(name, Work::Sync(Arc::new(stage)))
+    }
+
+    /// Adds a stage that waits, item by item.
+    pub fn async_stage(self, name: &str, stage: impl AsyncStage + 'static) -> Self {
+        let permits = Arc::new(tokio::sync::Semaphore::new(stage.concurrency().max(1)));
+        self.step(name, Work::Async(Arc::new(stage), permits))
+    }
+
+    /// Adds a stage that waits, batch by batch.
+    pub fn batch_stage(self, name: &str, stage: impl BatchStage + 'static) -> Self {
+        self.step(name, Work::Batch(Arc::new(stage)))
+    }
+
+    fn step(mut self, name: &str, work: Work) -> Self {
+        self.steps.push(Step { name: name.into(), rule: Rule::default(), work });
+        self.last = Last::Step;
+        self
+    }
+
+    /// Adds a sink. Every sink takes every item, except those that a stage names as its targets: they take what
+    /// the stage sends them.
+    pub fn sink(mut self, name: &str, sink: impl Into<SinkKind>) -> Self {
+        self.sinks.push(NamedSink { name: name.into(), kind: sink.into(), on_error: OnError::Stop });
+        self.last = Last::Sink;
+        self
+    }
+
+    /// Sets what happens to items on which the part that was added last fails for good.
+    pub fn on_error(self, on_error: OnError) -> Self {
+        self.rule(Rule::new(on_error))
+    }
+
+    /// Sets the rule of the part that was added last, its schedule of attempts included. Sources and sinks
+    /// have no attempts.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        match self.last {
+            Last::Source => self.source_rule = rule.on_error,
+            Last::Step => {
+                if let Some(step) = self.steps.last_mut() {
+                    step.rule = rule;
+                }
+            }
+            Last::Sink => {
+                if let Some(sink) = self.sinks.last_mut() {
+                    sink.on_error = rule.on_error;
+                }
+            }
+        }
+        self
+    }
+
+    /// Sets how it runs.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets the folder for the lock and, without a database sink, the ledger.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.options.data_dir = Some(path.into());
+        self
+    }
+
+    /// Lets somebody ask the run to drain or stop.
+    pub fn shutdown(mut self, signal: ShutdownSignal) -> Self {
+        self.options.shutdown = signal;
+        self
+    }
+
+    /// Tells what each sink gives and why, without running.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] as [`Pipeline::run`] would give it.
+    pub fn guarantees(&self) -> Result<Vec<SinkGuarantee>, ConfigError> {
+        self.check()?;
+        let guarantees = self.sink_guarantees();
+        let weakest = guarantees.iter().min_by_key(|given| given.guarantee);
+        if let (Some(wanted), Some(weakest)) = (self.options.guarantee, weakest)
+            && weakest.guarantee < wanted
+        {
+            return Err(ConfigError::Guarantee {
+                wanted,
+                given: weakest.guarantee,
+                reason: format!("sink {}: {}", weakest.sink, weakest.reason),
+            });
+        }
+        Ok(guarantees)
+    }
+
+    /// Tells where the ledger is: in the first database sink, else in the data folder.
+    #[must_use]
+    pub fn ledger_path(&self) -> PathBuf {
+        let table = self.sinks.iter().find_map(|sink| match &sink.kind {
+            SinkKind::Table(table) => Some(table.path.clone()),
+            SinkKind::Direct(_) => None,
+        });
+        table.unwrap_or_else(|| self.data_folder().join("ledger.db"))
+    }
+
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        self.options.data_dir.clone().unwrap_or_else(|| PathBuf::from(".aqueduct").join(&self.name))
+    }
+
+    fn sink_guarantees(&self) -> Vec<SinkGuarantee> {
+        let ledger = engine::same_file_key(&self.ledger_path());
+        let weak = self.options.guarantee == Some(Guarantee::AtLeastOnce);
+        self.sinks
+            .iter()
+            .map(|sink| {
+                let (what, (guarantee, reason)) = match &sink.kind {
+                    SinkKind::Direct(direct) => (direct.describe(), direct.guarantee()),
+                    SinkKind::Table(table) => (
+                        format!("sqlite {}, table {}", table.path.display(), table.table),
+                        if engine::same_file_key(&table.path) == ledger {
+                            (Guarantee::ExactlyOnce, "its rows and the position are one transaction".to_owned())
+                        } else {
+                            let key = table.key.as_deref().unwrap_or("the item id");
+                            let reason = format!(
+                                "it is a second database, so its commit is a second commit; a repeated epoch replaces \
+                                 its own rows by {key}"
+                            );
+                            (Guarantee::EffectivelyOnce, reason)
+                        },
+                    ),
+                };
+                let (guarantee, reason) = if weak && guarantee > Guarantee::AtLeastOnce {
+                    (Guarantee::AtLeastOnce, "at least once is what the pipeline asks for".to_owned())
+                } else {
+                    (guarantee, reason)
+                };
+                SinkGuarantee { sink: sink.name.to_string(), what, guarantee, reason }
+            })
+            .collect()
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.options.check()?;
+        if self.source.is_none() {
+            return Err(ConfigError::Missing { missing: "source" });
+        }
+        if self.sinks.is_empty() {
+            return Err(ConfigError::Missing { missing: "sink" });
+        }
+        let names = self.steps.iter().map(|step| &step.name).chain(self.sinks.iter().map(|sink| &sink.name));
+        let mut seen: Vec<&Arc<str>> = Vec::new();
+        for name in names {
+            if seen.contains(&name) {
+                return Err(ConfigError::Duplicate { name: name.to_string() });
+            }
+            seen.push(name);
+        }
+        let known = || self.sinks.iter().map(|sink| sink.name.to_string()).collect::<Vec<_>>().join(", ");
+        for step in &self.steps {
+            for target in step.targets() {
+                if !self.sinks.iter().any(|sink| sink.name == target) {
+                    return Err(ConfigError::UnknownSink {
+                        stage: step.name.to_string(),
+                        sink: target.to_string(),
+                        known: known(),
+                    });
+                }
+            }
+        }
+        if self.sinks.iter().all(|sink| self.is_target(&sink.name)) {
+            return Err(ConfigError::NoMainSink { known: known() });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_target(&self, sink: &Arc<str>) -> bool {
+        self.steps.iter().any(|step| step.targets().contains(sink))
+    }
+
+    /// Runs until the input ends, somebody asks it to stop, or something fails. Run it again to continue.
+    ///
+    /// Needs a tokio runtime with time, for retries and stages that wait; everything else has threads of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`RunFailure`] says why, and what was done before. What is committed stays; nothing else happened.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped run goes on to its next commit on threads of its own and then stops by itself; use
+    /// [`Pipeline::shutdown`] instead.
+    pub async fn run(self) -> Result<Report, RunFailure> {
+        engine::run(self).await
+    }
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline")
+            .field("name", &self.name)
+            .field("source", &self.source.as_ref().map(|source| source.describe()))
+            .field("stages", &self.steps.iter().map(|step| &step.name).collect::<Vec<_>>())
+            .field("sinks", &self.sinks.iter().map(|sink| &sink.name).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use aqueduct_core::json::{Kind, Number, RawJson};
+use aqueduct_core::{Item, ItemId, Record};
+use aqueduct_store::{Column, Conflict, ITEM_ID, Rows, Table, Value};
+
+use super::{Encode, Encoded};
+use crate::error::{SinkError, StageError};
+
+/// Writes results as rows of a SQLite table.
+///
+/// In the pipeline's first database the rows and the position are one transaction: exactly once. In any other
+/// the rows are written first and by key: effectively once.
+///
+/// Columns are declared, or taken from the first batch that has rows; a later field without a column is an
+/// error that names it. Nested values are stored as JSON text, truth values as 0 and 1, numbers that
+/// neither 64-bit integers nor doubles can hold as text with all their digits.
+#[derive(Clone, Debug)]
+pub struct SqliteSink {
+    pub(crate) path: PathBuf,
+    pub(crate) table: String,
+    pub(crate) key: Option<String>,
+    pub(crate) columns: Option<Vec<String>>,
+}
+
+impl SqliteSink {
+    /// Writes to a table of the database at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, table: impl Into<String>) -> Self {
+        Self { path: path.into(), table: table.into(), key: None, columns: None }
+    }
+
+    /// Names the field that is the business key: a row with the same key is replaced.
+    #[must_use]
+    pub fn with_key(mut self, field: impl Into<String>) -> Self {
+        self.key = Some(field.into());
+        self
+    }
+
+    /// Declares the columns, in their order.
+    #[must_use]
+    pub fn with_columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.columns = Some(columns.into_iter().map(Into::into).collect());
+        self
+    }
+}
+
+/// The shape of a table, known from the start or from the first batch on.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    sink: String,
+    name: String,
+    conflict: Conflict,
+    table: OnceLock<Arc<Table>>,
+}
+
+impl Shape {
+    pub(crate) fn new(sink: &str, name: &str, conflict: Conflict) -> Self {
+        Self { sink: sink.to_owned(), name: name.to_owned(), conflict, table: OnceLock::new() }
+    }
+
+    pub(crate) fn table(&self) -> Option<&Arc<Table>> {
+        self.table.get()
+    }
+
+    /// Fixes the columns. The first call wins.
+    pub(crate) fn fix(&self, columns: Vec<String>) -> Result<&Arc<Table>, SinkError> {
+        self.check(&columns)?;
+        Ok(self.table.get_or_init(|| {
+            Arc::new(Table {
+                name: self.name.clone(),
+                columns: columns.into_iter().map(|name| Column { name }).collect(),
+                conflict: self.conflict.clone(),
+            })
+        }))
+    }
+
+    /// Takes the columns from the fields of these records, in the order in which they are seen first.
+    pub(crate) fn fix_from(&self, records: &[(ItemId, Record)]) -> Result<&Arc<Table>, SinkError> {
+        let mut columns: Vec<String> = Vec::new();
+        for (_, record) in records {
+            for (key, _) in record.fields() {
+                if !columns.iter().any(|column| column == key) {
+                    columns.push(key.to_owned());
+                }
+            }
+        }
+        self.fix(columns)
+    }
+
+    fn check(&self, columns: &[String]) -> Result<(), SinkError> {
+        let refuse = |message: String| Err(SinkError::Table { sink: self.sink.clone(), message });
+        for (at, column) in columns.iter().enumerate() {
+            if column.eq_ignore_ascii_case(ITEM_ID) {
+                return refuse(format!("the field {column} is reserved for the item's id; rename it in a map stage"));
+            }
+            if let Some(other) = columns[..at].iter().find(|other| other.eq_ignore_ascii_case(column)) {
+                return refuse(format!("the fields {other} and {column} would be one column; rename one in a map stage"));
+            }
+        }
+        match &self.conflict {
+            Conflict::ReplaceBy(key) if !columns.iter().any(|column| column == key) => {
+                refuse(format!("its key {key} is not among the columns {}", columns.join(", ")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct TableEncoder(pub(crate) Arc<Shape>);
+
+impl Encode for TableEncoder {
+    fn start(&self) -> Encoded {
+        match self.0.table() {
+            Some(table) => Encoded::Rows(Rows::new(Arc::clone(table))),
+            None => Encoded::Unshaped(Vec::new()),
+        }
+    }
+
+    fn encode(&self, item: &Item, encoded: &mut Encoded) -> Result<(), StageError> {
+        let record = item.payload.record()?;
+        match encoded {
+            Encoded::Unshaped(records) => {
+                records.push((item.id.clone(), record.into_owned()));
+                Ok(())
+            }
+            Encoded::Rows(rows) => push_row(rows, &item.id, &record),
+            Encoded::Bytes { .. } => {
+                Err(StageError::new(aqueduct_core::ErrorClass::Internal, "encoder and results do not match"))
+            }
+        }
+    }
+}
+
+/// Adds one record as a row; fields that are not there are null.
+pub(crate) fn push_row(rows: &mut Rows, id: &ItemId, record: &Record) -> Result<(), StageError> {
+    let table = Arc::clone(rows.table());
+    let mut item_id = String::with_capacity(20);
+    id.write_to(&mut item_id);
+    // Items of one source mostly have the table's fields in the table's order.
+    let in_order = record.len() == table.columns.len()
+        && record.fields().zip(&table.columns).all(|((key, _), column)| key == column.name);
+    if in_order {
+        check_key(&table, record)?;
+        rows.push(item_id, record.fields().map(|(_, value)| to_value(value)));
+        return Ok(());
+    }
+    for (key, _) in record.fields() {
+        if !table.columns.iter().any(|column| column.name == key) {
+            let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+            return Err(StageError::permanent(format!(
+                "field {key} has no column in table {} (it has {}); declare the columns, or keep only those",
+                table.name,
+                columns.join(", ")
+            )));
+        }
+    }
+    check_key(&table, record)?;
+    let values = table.columns.iter().map(|column| record.get(&column.name).map_or(Value::Null, to_value));
+    rows.push(item_id, values);
+    Ok(())
+}
+
+fn check_key(table: &Table, record: &Record) -> Result<(), StageError> {
+    let Conflict::ReplaceBy(key) = &table.conflict else { return Ok(()) };
+    if record.get(key).is_none_or(RawJson::is_null) {
+        return Err(StageError::permanent(format!("the item has no {key}, which is the key of table {}", table.name)));
+    }
+    Ok(())
+}
+
+fn to_value(value: RawJson<'_>) -> Value {
+    match value.kind() {
+        Kind::Null => Value::Null,
+        Kind::Boolean => Value::Integer(i64::from(value.as_bool() == Some(true))),
+        Kind::Number => match value.as_number() {
+            Some(Number::Integer(integer)) => Value::Integer(integer),
+            Some(Number::Float(float)) if float.is_finite() => Value::Real(float),
+            Some(Number::Float(_) | Number::Wide(_)) | None => Value::Text(value.as_text().to_owned()),
+        },
+        Kind::Text => Value::Text(value.as_str().unwrap_or_default().into_owned()),
+        Kind::Array | Kind::Object => Value::Text(value.as_text().to_owned()),
+    }
+}

@@ -1,0 +1,121 @@
+//! Where items come from.
+
+mod jsonl;
+
+use std::sync::Arc;
+
+use aqueduct_core::{ItemId, PartitionId, Position, Record};
+use bytes::Bytes;
+
+use crate::error::{DecodeError, SourceError};
+
+pub use jsonl::{Jsonl, LINE_BYTES_MAX};
+
+/// Reads partitions in order and cuts them into chunks.
+///
+/// A source lives on a thread of its own and may block there. It does as little as possible: finding where
+/// items end. Decoding is done by many workers at once, with the [`Decode`] that the source hands out.
+pub trait Source: Send {
+    /// What it reads, in words for messages: `jsonl data/in.jsonl`.
+    fn describe(&self) -> String;
+
+    /// The names of its partitions, in the order in which they are read. A name says what is read and must not
+    /// change between runs.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] when the input is not there or is not what it should be.
+    fn partitions(&mut self) -> Result<Vec<String>, SourceError>;
+
+    /// Starts to read one partition behind `position`, or at its beginning.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] when the partition cannot be read, or is not the one that the position was taken from.
+    fn open(&mut self, index: usize, id: PartitionId, position: Option<&Position>) -> Result<(), SourceError>;
+
+    /// Gives the next chunk with at most `items_max` items; `None` at the end of the partition.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] when reading fails; what was given before stays valid.
+    fn next(&mut self, items_max: usize) -> Result<Option<Chunk>, SourceError>;
+
+    /// The decoder for this source's chunks.
+    fn decoder(&self) -> Arc<dyn Decode>;
+
+    /// How much there is to read in all, where that is known, for progress.
+    fn size_hint(&self) -> Option<u64>;
+}
+
+/// A piece of one partition that holds whole items.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// The partition.
+    pub partition: PartitionId,
+    /// Where the chunk begins in the partition.
+    pub offset: u64,
+    /// The number of the first line, counted from 1.
+    pub line: u64,
+    /// How many items it holds. The source counts them by itself; the ledger holds it against the decoder.
+    pub items: usize,
+    /// How much it takes of the window.
+    pub weight: usize,
+    /// What it holds.
+    pub content: ChunkContent,
+}
+
+/// What a chunk holds.
+#[derive(Clone, Debug)]
+pub enum ChunkContent {
+    /// Bytes with whole items.
+    Bytes {
+        /// The bytes.
+        bytes: Bytes,
+        /// Whether the partition ends here without a line end.
+        unterminated: bool,
+    },
+    /// One item that is too large to be carried, already read past.
+    Oversize {
+        /// Its length.
+        bytes: u64,
+        /// The SHA-256 of all of it.
+        sha256: [u8; 32],
+        /// Its first bytes.
+        head: Bytes,
+        /// The longest that is carried.
+        limit: usize,
+        /// The last bytes of it, with its line end.
+        tail: Bytes,
+        /// Whether the partition ends here without a line end.
+        unterminated: bool,
+    },
+}
+
+/// One item as the decoder found it.
+#[derive(Debug)]
+pub struct Decoded {
+    /// Where it begins in the partition.
+    pub offset: u64,
+    /// Its line, counted from 1.
+    pub line: u64,
+    /// Its bytes, untouched; empty where the chunk is oversize.
+    pub original: Bytes,
+    /// The record, or why there is none.
+    pub record: Result<Record, DecodeError>,
+}
+
+/// Turns chunks into records. Shared by all workers.
+pub trait Decode: Send + Sync {
+    /// Decodes all items of a chunk, in their order.
+    fn decode(&self, chunk: &Chunk) -> Vec<Decoded>;
+
+    /// The position from which reading continues with the item that begins at `offset` of this chunk; the
+    /// chunk's end for `None`.
+    fn position(&self, chunk: &Chunk, offset: Option<u64>) -> Position;
+
+    /// The id of the item that begins at `offset`.
+    fn item_id(&self, partition: PartitionId, offset: u64) -> ItemId {
+        ItemId::new(aqueduct_core::SourceId(0), partition, offset)
+    }
+}

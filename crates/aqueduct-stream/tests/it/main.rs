@@ -1,0 +1,6 @@
+//! Whole pipelines through the public surface, on real files and real databases.
+
+mod exact;
+mod input;
+mod stages;
+mod support;

@@ -1,0 +1,17 @@
+use crate::process::{self, Root};
+use crate::{Result, needs};
+
+/// Runs the tests of the whole workspace, or of the packages that the arguments name, and first makes sure
+/// that what they need is there.
+///
+/// `--tests` takes unit and behaviour tests and leaves out benches, whose runs take minutes, and doc tests,
+/// which are a step of their own.
+pub(crate) fn run(root: &Root, args: &[String]) -> Result {
+    needs::meet_all()?;
+    let mut command = root.cargo(&["test", "--tests"]);
+    // Cargo takes the whole workspace when both are given.
+    if !args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package")) {
+        command.arg("--workspace");
+    }
+    process::run(command.args(args))
+}
