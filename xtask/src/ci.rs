@@ -108,10 +108,12 @@ fn deny(root: &Root) -> Result<Note> {
         println!("    {note}");
         return Ok(Some(note.to_owned()));
     }
-    process::run(&mut root.cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]))?;
+    // The tree of each dependency buries what was found; `cargo deny check` shows it.
+    const ARGS: &[&str] = &["deny", "--offline", "check", "--hide-inclusion-graph"];
+    process::run(root.cargo(ARGS).args(["bans", "licenses", "sources"]))?;
     let database = cargo_home().map(|home| home.join("advisory-dbs"));
     if database.is_some_and(|path| path.is_dir()) {
-        return done(process::run(&mut root.cargo(&["deny", "--offline", "check", "advisories"])));
+        return done(process::run(root.cargo(ARGS).arg("advisories")));
     }
     let note = "advisories NOT CHECKED: there is no database here; `cargo deny fetch` brings it";
     println!("    {note}");

@@ -25,7 +25,12 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// [`CommitError`]; all entries are there or none is.
-    async fn journal(&mut self, pipeline: &str, fence: Fence, entries: Vec<JournalEntry>) -> Result<(), CommitError>;
+    async fn journal(
+        &mut self,
+        pipeline: &str,
+        fence: Fence,
+        entries: Vec<JournalEntry>,
+    ) -> Result<(), CommitError>;
 
     /// Makes one epoch durable, all of it or nothing, in the order of decision 0001.
     ///
@@ -43,7 +48,13 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// [`CommitError`], like a commit.
-    async fn finish(&mut self, pipeline: &str, fence: Fence, outcome: RunOutcome, at: Timestamp) -> Result<(), CommitError>;
+    async fn finish(
+        &mut self,
+        pipeline: &str,
+        fence: Fence,
+        outcome: RunOutcome,
+        at: Timestamp,
+    ) -> Result<(), CommitError>;
 
     /// Reads all that the ledger knows of a pipeline; `None` when it was never claimed here.
     ///
@@ -57,7 +68,11 @@ pub trait Store: Send {
     /// # Errors
     ///
     /// [`ReadError`].
-    async fn dead_letters(&mut self, pipeline: &str, filter: DeadLetterFilter) -> Result<Vec<DeadLetter>, ReadError>;
+    async fn dead_letters(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, ReadError>;
 
     /// Counts the dead letters that are kept.
     ///

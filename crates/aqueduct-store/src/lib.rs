@@ -61,8 +61,8 @@ mod row;
 
 pub use backends::{MemoryStore, SqliteStore};
 pub use contract::{
-    Advance, Checkpoint, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger, PartitionState, RunOutcome, RunState,
-    StateChange, Store,
+    Advance, Checkpoint, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger, PartitionState,
+    RunOutcome, RunState, StateChange, Store,
 };
 pub use dead_letter::{DeadLetter, DeadLetterFilter, Original};
 pub use error::{BackendError, ClaimError, CommitError, OpenError, ReadError};

@@ -54,6 +54,15 @@ pub enum SinkKind {
     Direct(Box<dyn Sink>),
 }
 
+impl fmt::Debug for SinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(table) => table.fmt(f),
+            Self::Direct(sink) => f.write_str(&sink.describe()),
+        }
+    }
+}
+
 impl From<SqliteSink> for SinkKind {
     fn from(sink: SqliteSink) -> Self {
         Self::Table(sink)

@@ -45,8 +45,14 @@ impl Rule {
     /// How long an item may be tried again, in all. It holds back everything behind it for that long.
     pub const ELAPSED_MAX: Duration = Duration::from_secs(30);
 
-    /// A rule with the engine's own schedule: exponential from 100 ms, at most 5 s a wait, full jitter, until
-    /// [`Rule::ELAPSED_MAX`].
+    /// The first wait of the engine's own schedule, before jitter: longer than most hiccups of a local service.
+    pub const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+    /// The longest wait of the engine's own schedule, before jitter: a service that is back is noticed within it.
+    pub const DELAY_MAX: Duration = Duration::from_secs(5);
+
+    /// A rule with the engine's own schedule: exponential from [`Rule::FIRST_DELAY`] to [`Rule::DELAY_MAX`], full
+    /// jitter, until [`Rule::ELAPSED_MAX`].
     #[must_use]
     pub fn new(on_error: OnError) -> Self {
         Self { on_error, schedule: default_schedule() }
@@ -59,12 +65,12 @@ impl Default for Rule {
     }
 }
 
-/// Waits 100 ms, 200 ms, ... up to 5 s, each cut by full jitter, as long as the item may hold up the others.
+/// Doubles its waits, each cut by full jitter, as long as the item may hold up the others.
 fn default_schedule() -> Schedule {
-    Schedule::builder(Growth::Exponential { first: Duration::from_millis(100), factor: 2.0 })
+    Schedule::builder(Growth::Exponential { first: Rule::FIRST_DELAY, factor: 2.0 })
         .jitter(Jitter::Full)
         .retries_max(RETRIES_MAX)
-        .delay_max(Duration::from_secs(5))
+        .delay_max(Rule::DELAY_MAX)
         .elapsed_max(Rule::ELAPSED_MAX)
         .build()
         .expect("constants within the ranges of the builder")

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use self::table::MemoryTable;
 use crate::contract::{
-    Checkpoint, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger, PartitionState, RunOutcome,
-    RunState, Store,
+    Checkpoint, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger, PartitionState,
+    RunOutcome, RunState, Store,
 };
 use crate::dead_letter::{DeadLetter, DeadLetterFilter};
 use crate::error::{ClaimError, CommitError, ReadError};
@@ -146,7 +146,10 @@ impl Store for MemoryStore {
         let wanted = |letter: &&DeadLetter| {
             filter.stage.as_ref().is_none_or(|stage| letter.stage == *stage)
                 && filter.item_id.as_ref().is_none_or(|id| letter.item_id == *id)
-                && filter.after.as_ref().is_none_or(|(id, stage)| (&letter.item_id, &letter.stage) > (id, stage))
+                && filter
+                    .after
+                    .as_ref()
+                    .is_none_or(|(id, stage)| (&letter.item_id, &letter.stage) > (id, stage))
         };
         let letters = data.pipelines.get(pipeline).into_iter().flat_map(|found| found.dead_letters.values());
         Ok(letters.filter(wanted).take(filter.limit_or_default()).cloned().collect())

@@ -43,7 +43,6 @@ pub(super) struct Committer {
 /// What the committer gives back when there is nothing more to commit.
 pub(super) struct CommitterEnd {
     pub(super) databases: Vec<Database>,
-    pub(super) outputs: Vec<Output>,
     /// What is committed, and what was read and is not.
     pub(super) counts: Counts,
     pub(super) retries: u64,
@@ -97,7 +96,6 @@ impl Committer {
         }
         CommitterEnd {
             databases: self.databases,
-            outputs: self.outputs,
             counts: totals.counts,
             retries: totals.retries,
             epochs: totals.epochs,

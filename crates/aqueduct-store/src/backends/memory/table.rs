@@ -140,7 +140,10 @@ fn compare(integer: i64, real: f64) -> Ordering {
     if real < -ABOVE {
         return Ordering::Greater;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "the range was checked above; the fraction is compared below")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the range was checked above; the fraction is compared below"
+    )]
     let whole = real as i64;
     integer.cmp(&whole).then_with(|| 0.0_f64.partial_cmp(&real.fract()).unwrap_or(Ordering::Equal))
 }

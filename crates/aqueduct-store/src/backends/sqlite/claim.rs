@@ -53,10 +53,11 @@ async fn raise_fence(connection: &mut SqliteConnection, claim: &Claim) -> Result
 
 /// Gives every partition that is new here the next number, in the order of the claim.
 async fn number_partitions(connection: &mut SqliteConnection, claim: &Claim) -> Result<(), sqlx::Error> {
-    let row = sqlx::query("select coalesce(max(id) + 1, 0) as next from aqueduct_partition where pipeline = ?")
-        .bind(&claim.pipeline)
-        .fetch_one(&mut *connection)
-        .await?;
+    let row =
+        sqlx::query("select coalesce(max(id) + 1, 0) as next from aqueduct_partition where pipeline = ?")
+            .bind(&claim.pipeline)
+            .fetch_one(&mut *connection)
+            .await?;
     let mut next: u32 = number::narrow(&row, "next")?;
     for name in &claim.partitions {
         let added = sqlx::query(

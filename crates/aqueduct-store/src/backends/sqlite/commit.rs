@@ -91,11 +91,11 @@ pub(super) async fn check_fence(
         .bind(pipeline)
         .fetch_optional(connection)
         .await?;
-    let current = match row {
-        Some(row) => Fence(number::unsigned(&row, "fence")?),
-        None => Fence(0),
-    };
-    if current == ours { Ok(()) } else { Err(CommitError::Fenced { ours, current }.into()) }
+    let current = row.map(|row| number::unsigned(&row, "fence").map(Fence)).transpose()?;
+    match current {
+        Some(current) if current == ours => Ok(()),
+        current => Err(CommitError::Fenced { ours, current: current.unwrap_or_default() }.into()),
+    }
 }
 
 pub(super) async fn write_outputs(
@@ -157,9 +157,10 @@ async fn write_dead_letters(
         ]);
     }
     let insert = Insert {
-        head: "insert or replace into aqueduct_dead_letter (pipeline, item_id, stage, class, reason, attempts, \
+        head:
+            "insert or replace into aqueduct_dead_letter (pipeline, item_id, stage, class, reason, attempts, \
                first, last, payload, original, original_offset, original_bytes, original_sha256)"
-            .to_owned(),
+                .to_owned(),
         tail: String::new(),
         width: 13,
     };
@@ -286,7 +287,11 @@ pub(super) async fn count(connection: &mut SqliteConnection, progress: &Progress
     }
 }
 
-async fn record_checkpoint(connection: &mut SqliteConnection, progress: &Progress, name: &str) -> Result<(), Stop> {
+async fn record_checkpoint(
+    connection: &mut SqliteConnection,
+    progress: &Progress,
+    name: &str,
+) -> Result<(), Stop> {
     let positions = read::positions(connection, &progress.pipeline).await?;
     let positions = serde_json::to_string(&positions).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(

@@ -82,7 +82,9 @@ pub(super) fn commit(path: &Path, error: sqlx::Error) -> CommitError {
     match cause(&error) {
         Cause::Damaged => CommitError::Damaged { path: path.to_owned(), source: error.into() },
         Cause::Full => CommitError::Full(error.into()),
-        Cause::Busy | Cause::ReadOnly | Cause::CannotOpen | Cause::Other => CommitError::Backend(error.into()),
+        Cause::Busy | Cause::ReadOnly | Cause::CannotOpen | Cause::Other => {
+            CommitError::Backend(error.into())
+        }
     }
 }
 

@@ -85,7 +85,8 @@ impl Insert {
     }
 
     fn statement(&self, rows: usize) -> Arc<str> {
-        let mut text = String::with_capacity(self.head.len() + rows * (2 * self.width + 3) + self.tail.len() + 8);
+        let mut text =
+            String::with_capacity(self.head.len() + rows * (2 * self.width + 3) + self.tail.len() + 8);
         text.push_str(&self.head);
         text.push_str(" values ");
         for row in 0..rows {

@@ -63,7 +63,7 @@ pub(super) async fn read_only(path: &Path) -> Result<SqliteConnection, OpenError
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     // SQLite takes `file:` and `:memory:` for something else than names; a leading folder stops that.
     let path = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
     SqliteConnectOptions::new()
@@ -109,7 +109,8 @@ async fn write(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let mode = sqlx::query("pragma journal_mode = wal").fetch_one(&mut *connection).await?;
     let mode: String = mode.try_get(0)?;
     if mode != "wal" {
-        let text = format!("SQLite keeps its journal mode {mode}; the file system lacks shared memory for the log");
+        let text =
+            format!("SQLite keeps its journal mode {mode}; the file system lacks shared memory for the log");
         return Err(sqlx::Error::Configuration(text.into()));
     }
     sqlx::query("begin immediate").execute(&mut *connection).await?;

@@ -120,11 +120,12 @@ pub(super) async fn state(
     if is_missing(connection).await? {
         return Ok(Vec::new());
     }
-    let found = sqlx::query("select key, value from aqueduct_state where pipeline = ? and stage = ? order by key")
-        .bind(pipeline)
-        .bind(stage)
-        .fetch_all(connection)
-        .await?;
+    let found =
+        sqlx::query("select key, value from aqueduct_state where pipeline = ? and stage = ? order by key")
+            .bind(pipeline)
+            .bind(stage)
+            .fetch_all(connection)
+            .await?;
     found.iter().map(|row| Ok((row.try_get("key")?, row.try_get("value")?))).collect()
 }
 
@@ -135,10 +136,11 @@ pub(super) async fn journalled(
     if is_missing(connection).await? {
         return Ok(Vec::new());
     }
-    let found = sqlx::query("select * from aqueduct_journal where pipeline = ? order by stage, item_id, call")
-        .bind(pipeline)
-        .fetch_all(connection)
-        .await?;
+    let found =
+        sqlx::query("select * from aqueduct_journal where pipeline = ? order by stage, item_id, call")
+            .bind(pipeline)
+            .fetch_all(connection)
+            .await?;
     found
         .iter()
         .map(|row| {
@@ -166,7 +168,10 @@ async fn is_missing(connection: &mut SqliteConnection) -> Result<bool, sqlx::Err
     Ok(schema::format(connection).await? == schema::Found::Nothing)
 }
 
-async fn partitions(connection: &mut SqliteConnection, pipeline: &str) -> Result<Vec<PartitionState>, sqlx::Error> {
+async fn partitions(
+    connection: &mut SqliteConnection,
+    pipeline: &str,
+) -> Result<Vec<PartitionState>, sqlx::Error> {
     let found = sqlx::query("select * from aqueduct_partition where pipeline = ? order by id")
         .bind(pipeline)
         .fetch_all(connection)

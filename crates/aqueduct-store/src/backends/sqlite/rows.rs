@@ -47,7 +47,10 @@ pub(super) async fn write(connection: &mut SqliteConnection, rows: Rows) -> Resu
 }
 
 /// Looks at a table, whoever made it.
-pub(super) async fn find(connection: &mut SqliteConnection, name: &str) -> Result<Option<FoundTable>, sqlx::Error> {
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<FoundTable>, sqlx::Error> {
     let columns = sqlx::query(
         "select c.name as name, c.pk as pk from pragma_table_xinfo(?1) as c
          where exists (select 1 from sqlite_schema where type = 'table' and name = ?1 collate nocase)
@@ -94,7 +97,9 @@ async fn adopt(connection: &mut SqliteConnection, table: &Table, found: &FoundTa
     let wanted: BTreeSet<String> = table.columns.iter().map(|column| folded(&column.name)).collect();
     if !found.has_item_id || there != wanted {
         let item_id = found.has_item_id.then_some(ITEM_ID);
-        return Err(table.wrong_columns(item_id.into_iter().chain(found.columns.iter().map(String::as_str))).into());
+        return Err(table
+            .wrong_columns(item_id.into_iter().chain(found.columns.iter().map(String::as_str)))
+            .into());
     }
     if table.conflict == Conflict::Refuse || unique(connection, table, found).await? {
         return Ok(());
@@ -103,7 +108,11 @@ async fn adopt(connection: &mut SqliteConnection, table: &Table, found: &FoundTa
 }
 
 /// Tells whether the key by which the sink replaces rows is the primary key or has a unique index of its own.
-async fn unique(connection: &mut SqliteConnection, table: &Table, found: &FoundTable) -> Result<bool, sqlx::Error> {
+async fn unique(
+    connection: &mut SqliteConnection,
+    table: &Table,
+    found: &FoundTable,
+) -> Result<bool, sqlx::Error> {
     let key = table.key();
     if matches!(found.primary_key.as_slice(), [only] if same(only, key)) {
         return Ok(true);
@@ -158,7 +167,11 @@ fn insert(table: &Table, width: usize) -> Insert {
     Insert { head, tail, width }
 }
 
-async fn remember(connection: &mut SqliteConnection, pipeline: &str, table: &Table) -> Result<(), sqlx::Error> {
+async fn remember(
+    connection: &mut SqliteConnection,
+    pipeline: &str,
+    table: &Table,
+) -> Result<(), sqlx::Error> {
     let columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
     let columns = serde_json::to_string(&columns).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let (conflict, key) = match &table.conflict {

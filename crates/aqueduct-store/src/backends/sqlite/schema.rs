@@ -169,7 +169,8 @@ pub(super) async fn damage(connection: &mut SqliteConnection) -> Result<Option<S
 
 /// Makes the ledger's tables. Runs inside the caller's transaction.
 pub(super) async fn create(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let ours = sqlx::query("select count(*) = 0 as empty from sqlite_schema").fetch_one(&mut *connection).await?;
+    let ours =
+        sqlx::query("select count(*) = 0 as empty from sqlite_schema").fetch_one(&mut *connection).await?;
     let id = sqlx::query("pragma application_id").fetch_one(&mut *connection).await?;
     if ours.try_get::<bool, _>(0)? && id.try_get::<i32, _>(0)? == 0 {
         let pragma = format!("pragma application_id = {APPLICATION_ID}");

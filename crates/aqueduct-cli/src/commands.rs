@@ -1,0 +1,51 @@
+//! One file a command.
+
+mod check;
+mod dlq;
+mod explain;
+mod run;
+mod status;
+
+use aqueduct_orchestrator::{ConfigErrors, Inputs, Override, PipelineSpec};
+
+use crate::exit::Exit;
+use crate::flags::{Command, Flags, PipelineFile};
+use crate::output;
+
+pub(crate) use run::CLOSING_REFERENCE;
+
+/// Does what was typed.
+pub(crate) async fn run(flags: Flags) -> Exit {
+    match flags.command {
+        Command::Run(run) => run::run(run).await,
+        Command::Check(look) => check::check(&look),
+        Command::Explain(look) => explain::explain(&look),
+        Command::Status(look) => status::status(&look).await,
+        Command::Dlq(dlq) => dlq::dlq(dlq).await,
+        // Answered before the runtime is made.
+        Command::Reference { .. } => Exit::Done,
+    }
+}
+
+/// Reads and checks the pipeline file; prints everything that is wrong with it.
+fn load(file: &PipelineFile) -> Result<PipelineSpec, Exit> {
+    let mut overrides: Vec<Override> = file.set.iter().map(|assignment| Override::set(assignment)).collect();
+    if let Some(folder) = &file.data_dir {
+        // A flag is relative to where it is typed, other than a key of the file.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+        overrides.push(Override::flag("--data-dir", "data_dir", &folder.display().to_string()));
+    }
+    let environment = |name: &str| std::env::var(name).ok();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let inputs = Inputs::new(&environment).with_overrides(&overrides).with_cores(cores);
+    PipelineSpec::load(&file.file, &inputs).map_err(|errors| {
+        print_config_errors(&errors);
+        Exit::Config
+    })
+}
+
+fn print_config_errors(errors: &ConfigErrors) {
+    for error in errors {
+        output::message(&format!("error: {error}\n"));
+    }
+}

@@ -1,0 +1,109 @@
+use aqueduct_orchestrator::{RunRequest, StageKind, assemble};
+use serde::Serialize;
+
+use super::load;
+use crate::exit::Exit;
+use crate::flags::{Format, Look};
+use crate::output;
+
+#[derive(Serialize)]
+struct Checked {
+    pipeline: String,
+    ok: bool,
+    stages: usize,
+    sinks: usize,
+    guarantee: &'static str,
+    expressions: Vec<CheckedExpression>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    settings: Vec<CheckedSetting>,
+}
+
+#[derive(Serialize)]
+struct CheckedExpression {
+    stage: String,
+    expression: String,
+    engine: &'static str,
+}
+
+#[derive(Serialize)]
+struct CheckedSetting {
+    name: &'static str,
+    value: String,
+    origin: String,
+    used: bool,
+}
+
+/// Checks a file without touching anything.
+pub(super) fn check(look: &Look) -> Exit {
+    let spec = match load(&look.file) {
+        Ok(spec) => spec,
+        Err(exit) => return exit,
+    };
+    let guarantees = match assemble(&spec, RunRequest::default()).guarantees() {
+        Ok(guarantees) => guarantees,
+        Err(error) => {
+            output::error(&error);
+            return Exit::Config;
+        }
+    };
+    let checked = Checked {
+        pipeline: spec.name.clone(),
+        ok: true,
+        stages: spec.stages.len(),
+        sinks: spec.sinks.len(),
+        guarantee: guarantees.iter().map(|sink| sink.guarantee).min().map_or("none", |weakest| weakest.as_str()),
+        expressions: expressions(&spec),
+        settings: if look.output.verbose { settings(&spec) } else { Vec::new() },
+    };
+    if look.output.output != Format::Text {
+        output::data_line(&output::json(look.output.output, &checked));
+        return Exit::Done;
+    }
+    output::data_line(&format!(
+        "{}: ok ({}, {}, {})",
+        look.file.file.display(),
+        output::plural(checked.stages as u64, "stage"),
+        output::plural(checked.sinks as u64, "sink"),
+        checked.guarantee
+    ));
+    let slow = checked.expressions.iter().filter(|expression| expression.engine == "interpreter");
+    for CheckedExpression { stage, expression, .. } in slow {
+        output::data_line(&format!("  stage {stage}: runs on the interpreter, which is slower: {expression}"));
+    }
+    for setting in &checked.settings {
+        let unused = if setting.used { "" } else { ", not used by any part yet" };
+        output::data_line(&format!("  {} = {} ({}{unused})", setting.name, setting.value, setting.origin));
+    }
+    Exit::Done
+}
+
+fn expressions(spec: &aqueduct_orchestrator::PipelineSpec) -> Vec<CheckedExpression> {
+    let mut found = Vec::new();
+    for stage in &spec.stages {
+        let of_stage = match &stage.kind {
+            StageKind::Map { set, .. } => set.iter().map(|(_, expression)| expression).collect(),
+            StageKind::Filter { when } | StageKind::Alert { when, .. } => vec![when],
+        };
+        found.extend(of_stage.into_iter().map(|expression| CheckedExpression {
+            stage: stage.name.clone(),
+            expression: expression.source().to_owned(),
+            engine: match expression.engine() {
+                aqueduct_orchestrator::Engine::Native => "native",
+                aqueduct_orchestrator::Engine::Interpreter => "interpreter",
+            },
+        }));
+    }
+    found
+}
+
+fn settings(spec: &aqueduct_orchestrator::PipelineSpec) -> Vec<CheckedSetting> {
+    let lines = spec.settings.lines().into_iter();
+    lines
+        .map(|line| CheckedSetting {
+            name: line.name,
+            value: line.value,
+            origin: line.origin.to_string(),
+            used: line.used,
+        })
+        .collect()
+}

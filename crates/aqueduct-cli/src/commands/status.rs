@@ -1,0 +1,121 @@
+use aqueduct_orchestrator::Inspection;
+use aqueduct_store::{Ledger, RunOutcome};
+use serde::Serialize;
+
+use super::load;
+use crate::exit::Exit;
+use crate::flags::{Format, Look};
+use crate::output;
+
+#[derive(Serialize)]
+struct Status {
+    pipeline: String,
+    ledger: String,
+    run: &'static str,
+    started: String,
+    last_seen: String,
+    epoch: u64,
+    generation: u64,
+    read: u64,
+    spawned: u64,
+    delivered: u64,
+    dead_lettered: u64,
+    skipped: u64,
+    dead_letters_kept: u64,
+    positions: Vec<PartitionStatus>,
+}
+
+#[derive(Serialize)]
+struct PartitionStatus {
+    partition: String,
+    position: Option<serde_json::Value>,
+}
+
+/// Tells how far a pipeline is.
+pub(super) async fn status(look: &Look) -> Exit {
+    let spec = match load(&look.file) {
+        Ok(spec) => spec,
+        Err(exit) => return exit,
+    };
+    let read = async {
+        let Some(mut inspection) = Inspection::open(&spec).await? else { return Ok(None) };
+        let Some(ledger) = inspection.ledger().await? else { return Ok(None) };
+        let kept = inspection.dead_letter_count().await?;
+        Ok::<_, aqueduct_orchestrator::InspectError>(Some((inspection.path().display().to_string(), ledger, kept)))
+    };
+    let (path, ledger, kept) = match read.await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            output::message(&format!("pipeline {} has not run here yet", spec.name));
+            return Exit::Nothing;
+        }
+        Err(error) => {
+            output::error(&error);
+            return Exit::Failed;
+        }
+    };
+    let status = describe(path, ledger, kept);
+    if look.output.output == Format::Text {
+        print(&status);
+    } else {
+        output::data_line(&output::json(look.output.output, &status));
+    }
+    Exit::Done
+}
+
+fn describe(path: String, ledger: Ledger, kept: u64) -> Status {
+    Status {
+        pipeline: ledger.pipeline,
+        ledger: path,
+        run: match ledger.run.outcome {
+            None => "running, or killed",
+            Some(RunOutcome::Done) => "done",
+            Some(RunOutcome::Stopped) => "stopped early",
+            Some(RunOutcome::Failed) => "failed",
+        },
+        started: ledger.run.started.to_string(),
+        last_seen: ledger.run.last_seen.to_string(),
+        epoch: ledger.epoch,
+        generation: ledger.generation,
+        read: ledger.counts.read,
+        spawned: ledger.counts.spawned,
+        delivered: ledger.counts.delivered,
+        dead_lettered: ledger.counts.dead_lettered,
+        skipped: ledger.counts.skipped,
+        dead_letters_kept: kept,
+        positions: ledger
+            .partitions
+            .into_iter()
+            .map(|part| PartitionStatus {
+                partition: part.name,
+                position: part.position.map(|position| {
+                    // Sources write JSON; should one write something else, it is shown as a text.
+                    serde_json::from_str(position.as_str()).unwrap_or_else(|_| position.as_str().into())
+                }),
+            })
+            .collect(),
+    }
+}
+
+fn print(status: &Status) {
+    let count = output::count;
+    output::data_line(&format!("pipeline {}: last run {}", status.pipeline, status.run));
+    output::data_line(&format!("  started {}, last commit or end {}", status.started, status.last_seen));
+    output::data_line(&format!("  ledger {}, commit {}", status.ledger, count(status.epoch)));
+    output::data_line(&format!(
+        "  in all: read {}, spawned {}, delivered {}, skipped {}, dead-lettered {}",
+        count(status.read),
+        count(status.spawned),
+        count(status.delivered),
+        count(status.skipped),
+        count(status.dead_lettered)
+    ));
+    output::data_line(&format!("  dead letters kept: {}", count(status.dead_letters_kept)));
+    for part in &status.positions {
+        let place = match part.position.as_ref().map(|position| (&position["offset"], &position["line"])) {
+            None => "nothing committed yet".to_owned(),
+            Some((offset, line)) => format!("byte {offset}, line {line} comes next"),
+        };
+        output::data_line(&format!("  {}: {place}", part.partition));
+    }
+}

@@ -1,0 +1,157 @@
+//! From a checked file to a pipeline that runs.
+
+mod alert;
+mod filter;
+mod map;
+
+use std::sync::Arc;
+
+use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
+use aqueduct_metrics::Registry;
+use aqueduct_retry::{Growth, Jitter, Schedule};
+use aqueduct_stream::{
+    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink, StageError,
+    StdoutSink,
+};
+
+use crate::error::EvaluationError;
+use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SourceKind, StageKind, StageSpec};
+
+/// What a run is given besides its file.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Reads at most this many items.
+    pub limit: Option<u64>,
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Who may ask the run to drain or stop.
+    pub shutdown: ShutdownSignal,
+    /// Where live figures go.
+    pub progress: Arc<Progress>,
+    /// Where metrics are registered.
+    pub metrics: Registry,
+}
+
+impl Default for RunRequest {
+    fn default() -> Self {
+        Self {
+            limit: None,
+            clock: Clock::system(),
+            shutdown: ShutdownSignal::never(),
+            progress: Arc::default(),
+            metrics: Registry::default(),
+        }
+    }
+}
+
+/// Builds the pipeline that a file describes. Nothing is opened or read yet.
+#[must_use = "a pipeline does nothing until it runs"]
+pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
+    let clock = request.clock.clone();
+    let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
+    pipeline = match &spec.source.kind {
+        SourceKind::Jsonl { path, line_bytes_max } => pipeline.source(
+            Jsonl::new(spec.path(path)).named(path.expose()).with_line_bytes_max(*line_bytes_max),
+        ),
+    };
+    pipeline = pipeline.on_error(rule(spec.source.on_error));
+    for stage in &spec.stages {
+        pipeline = match &stage.kind {
+            StageKind::Map { keep, set } => pipeline.stage(&stage.name, map::Map::new(keep.as_deref(), set)),
+            StageKind::Filter { when } => pipeline.stage(&stage.name, filter::Filter::new(when)),
+            StageKind::Alert { when, to, id_field, score_field, threshold } => {
+                let alert = alert::Alert {
+                    when: Arc::clone(when),
+                    sink: spec.sinks[*to].name.as_str().into(),
+                    id_field: id_field.clone(),
+                    score_field: score_field.clone(),
+                    threshold: *threshold,
+                    clock: clock.clone(),
+                };
+                pipeline.stage(&stage.name, alert)
+            }
+        };
+        pipeline = pipeline.rule(stage_rule(spec, stage));
+    }
+    for sink in &spec.sinks {
+        pipeline = match &sink.kind {
+            SinkKind::Sqlite { path, table, key, columns } => {
+                let mut table = SqliteSink::new(spec.path(path), table.expose());
+                if let Some(key) = key {
+                    table = table.with_key(key.expose());
+                }
+                if let Some(columns) = columns {
+                    table = table.with_columns(columns.iter().map(|column| column.expose()));
+                }
+                pipeline.sink(&sink.name, table)
+            }
+            SinkKind::Jsonl { path } => pipeline.sink(&sink.name, JsonlSink::new(spec.path(path))),
+            SinkKind::Stdout => pipeline.sink(&sink.name, StdoutSink::new()),
+        };
+    }
+    pipeline
+}
+
+fn options(spec: &PipelineSpec, request: RunRequest) -> Options {
+    let settings = &spec.settings;
+    Options {
+        workers: settings.workers.value,
+        batch_items: settings.batch_size.value,
+        epoch_batches: settings.epoch_batches.value,
+        window_bytes: settings.window_bytes.value,
+        window_items: settings.window_items.value,
+        checkpoint_interval: settings.checkpoint_interval.value,
+        limit: request.limit,
+        guarantee: spec.guarantee.map(|guarantee| match guarantee {
+            Guarantee::ExactlyOnce => RouteGuarantee::ExactlyOnce,
+            Guarantee::AtLeastOnce => RouteGuarantee::AtLeastOnce,
+        }),
+        data_dir: Some(spec.path(&settings.data_dir.value)),
+        configuration: configuration(spec),
+        clock: request.clock,
+        shutdown: request.shutdown,
+        progress: request.progress,
+        metrics: request.metrics,
+        ..Options::default()
+    }
+}
+
+/// What the pipeline is made of, in words: a change of it is a new generation in the ledger. Settings of the
+/// run are not part of it, and neither are resolved secrets.
+fn configuration(spec: &PipelineSpec) -> String {
+    format!("{:?} {:?} {:?}", spec.source, spec.stages, spec.sinks)
+}
+
+fn rule(on_error: OnError) -> Rule {
+    match on_error {
+        OnError::Stop => Rule::Stop,
+        OnError::Skip => Rule::Skip,
+        OnError::Retry => Rule::Retry,
+        OnError::DeadLetter => Rule::DeadLetter,
+    }
+}
+
+fn stage_rule(spec: &PipelineSpec, stage: &StageSpec) -> aqueduct_stream::Rule {
+    let elapsed_max = spec.settings.max_elapsed.value;
+    let mut rule = aqueduct_stream::Rule::new(rule(stage.on_error));
+    let retry = stage.retry.unwrap_or(RetrySpec {
+        attempts: rule.schedule.retries_max() + 1,
+        delay: aqueduct_stream::Rule::FIRST_DELAY,
+    });
+    let schedule = Schedule::builder(Growth::Exponential { first: retry.delay, factor: 2.0 })
+        .jitter(Jitter::Full)
+        .retries_max(retry.attempts.saturating_sub(1))
+        .delay_max(aqueduct_stream::Rule::DELAY_MAX.max(retry.delay))
+        .elapsed_max(elapsed_max)
+        .build();
+    // The file's ranges lie within the schedule's; its own default is right for everything else.
+    if let Ok(schedule) = schedule {
+        rule.schedule = schedule;
+    }
+    rule
+}
+
+/// An expression that fails on an item fails on it again.
+fn stage_error(what: &str, error: EvaluationError) -> StageError {
+    StageError::new(ErrorClass::Permanent, what.to_owned()).with_source(error)
+}

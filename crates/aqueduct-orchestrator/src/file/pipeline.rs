@@ -1,0 +1,196 @@
+//! The file as a whole: its sections, and what holds between them.
+
+use super::diagnostics::Diagnostics;
+use super::reader::{Reader, Table};
+use super::references::Resolver;
+use super::tree::{At, Entry, Member, Raw};
+use super::{Inputs, keys, sinks, stages};
+use crate::error::ConfigError;
+use crate::redacted::Redacted;
+use crate::settings::{self, Settings, Written, WrittenSettings};
+use crate::spec::{Feed, Guarantee, PipelineSpec, SourceKind, SourceSpec, StageKind};
+
+/// Reads the whole tree. None when something is missing that an error was noted for.
+pub(super) fn read(
+    root: &[Member],
+    inputs: &Inputs<'_>,
+    resolver: &Resolver<'_>,
+    diagnostics: &mut Diagnostics<'_>,
+) -> Option<PipelineSpec> {
+    let top = Table { members: root, at: None, called: "the file" };
+    let mut reader = Reader { diagnostics, resolver };
+    reader.check_keys(top, &[keys::TOP], &[]);
+    let name = reader.name(top, &keys::NAME);
+    let guarantee = top.entry(&keys::GUARANTEE).and_then(|_| reader.choice(top, &keys::GUARANTEE));
+    let source =
+        section(&mut reader, top, &keys::SOURCE, "[source]").and_then(|table| source(&mut reader, table));
+    let sinks = sinks::read(&mut reader, top);
+    let stages = stages::read(&mut reader, top, &sinks);
+    let settings = settings(&mut reader, top, name.as_deref().unwrap_or_default(), inputs);
+    let mut sinks = sinks.specs;
+    // All of one step, so that the errors of one part never hide those of another.
+    let (name, source, stages) = (name?, source?, stages?);
+    for stage in &stages {
+        if let StageKind::Alert { to, .. } = &stage.kind {
+            sinks.get_mut(*to)?.as_mut()?.feed = Feed::Alerts;
+        }
+    }
+    let sinks = sinks.into_iter().collect::<Option<Vec<_>>>()?;
+    if !sinks.is_empty() && sinks.iter().all(|sink| sink.feed == Feed::Alerts) {
+        let hint = "add a [[sink]] that no alert names; it takes what leaves the last stage".to_owned();
+        match top.entry(&keys::SINK) {
+            Some(entry) => reader.diagnostics.error(
+                &first(entry).at,
+                "every sink takes alerts, and none the items",
+                Some(hint),
+            ),
+            None => reader.missing(top, &keys::SINK),
+        }
+        return None;
+    }
+    check_windows(&mut reader, top, &source, &settings);
+    Some(PipelineSpec {
+        name,
+        folder: resolver.folder.to_owned(),
+        guarantee: guarantee.map(|word| match word {
+            "exactly-once" => Guarantee::ExactlyOnce,
+            _ => Guarantee::AtLeastOnce,
+        }),
+        source,
+        stages,
+        sinks,
+        settings,
+    })
+}
+
+/// The first table of a list, or the entry itself.
+fn first(entry: &Entry) -> &Entry {
+    match &entry.value {
+        Raw::List(list) => list.first().unwrap_or(entry),
+        _ => entry,
+    }
+}
+
+/// A section that stands once at most. A missing one is noted if it is required.
+fn section<'t>(
+    reader: &mut Reader<'_, '_>,
+    top: Table<'t>,
+    key: &keys::Key,
+    called: &'t str,
+) -> Option<Table<'t>> {
+    let Some(entry) = top.entry(key) else {
+        if matches!(key.absent, keys::Absent::Required) {
+            let hint = format!("{called}: {}", key.meaning);
+            reader.diagnostics.file_error(format!("there is no {called}"), Some(hint));
+        }
+        return None;
+    };
+    match &entry.value {
+        Raw::Table(members) => Some(Table { members, at: Some(&entry.at), called }),
+        Raw::List(_) => {
+            let message = format!("{} stands once, found a list", key.name);
+            reader.diagnostics.error(&first(entry).at, message, Some(format!("it is written {called}")));
+            None
+        }
+        other => {
+            let message = format!("{} is a section, found {}", key.name, other.described());
+            reader.diagnostics.error(&entry.at, message, Some(format!("it is written {called}")));
+            None
+        }
+    }
+}
+
+fn source(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<SourceSpec> {
+    let kind = reader.choice(table, &keys::SOURCE_TYPE);
+    // There is one type so far; its keys are right whatever was written.
+    reader.check_keys(table, &[keys::SOURCE_COMMON, keys::SOURCES[0]], &[]);
+    let on_error = reader.choice(table, &keys::SOURCE_ON_ERROR);
+    let path = reader.text(table, &keys::SOURCE_PATH);
+    let line_bytes_max = reader.integer(table, &keys::LINE_BYTES_MAX);
+    kind?;
+    Some(SourceSpec {
+        kind: SourceKind::Jsonl { path: path?, line_bytes_max: usize::try_from(line_bytes_max?).ok()? },
+        on_error: stages::on_error(on_error?),
+    })
+}
+
+/// Reads `[run]` and joins it with flags and environment.
+fn settings(reader: &mut Reader<'_, '_>, top: Table<'_>, pipeline: &str, inputs: &Inputs<'_>) -> Settings {
+    let run = section(reader, top, &keys::RUN, "[run]").unwrap_or(Table {
+        members: &[],
+        at: None,
+        called: "[run]",
+    });
+    reader.check_keys(run, &[keys::RUN_SECTION], &[]);
+    let mut integer = |key| reader.written_integer(run, key).map(|value| written(inputs, run, key, value));
+    let mut settings = WrittenSettings {
+        workers: integer(&keys::WORKERS),
+        batch_size: integer(&keys::BATCH_SIZE),
+        checkpoint_interval: integer(&keys::CHECKPOINT_INTERVAL),
+        epoch_batches: integer(&keys::EPOCH_BATCHES),
+        window_bytes: integer(&keys::WINDOW_BYTES),
+        window_items: integer(&keys::WINDOW_ITEMS),
+        ..WrittenSettings::default()
+    };
+    let mut number = |key| reader.written_number(run, key).map(|value| written(inputs, run, key, value));
+    settings.max_elapsed_seconds = number(&keys::MAX_ELAPSED_SECONDS);
+    settings.allowed_dead_letter_ratio = number(&keys::ALLOWED_DEAD_LETTER_RATIO);
+    settings.data_dir = data_dir(reader, top, inputs);
+    let mut errors: Vec<ConfigError> = Vec::new();
+    let settings = settings::resolve(settings, pipeline, inputs.cores, inputs.environment, &mut errors);
+    errors.into_iter().for_each(|error| reader.diagnostics.placed(error));
+    settings
+}
+
+fn data_dir(reader: &mut Reader<'_, '_>, top: Table<'_>, inputs: &Inputs<'_>) -> Option<Written<Redacted>> {
+    top.entry(&keys::DATA_DIR)?;
+    let value = reader.text(top, &keys::DATA_DIR)?;
+    Some(written(inputs, top, &keys::DATA_DIR, value))
+}
+
+/// A value with the flag it stands in, if it does.
+fn written<T>(inputs: &Inputs<'_>, table: Table<'_>, key: &keys::Key, value: T) -> Written<T> {
+    let flag = match table.entry(key).map(|entry| &entry.at) {
+        Some(At::Flag(flag)) => inputs.overrides.get(*flag).map(|change| change.flag.clone()),
+        _ => None,
+    };
+    Written { value, flag }
+}
+
+/// A line and a batch must fit the window, or the source would wait for room that never comes.
+fn check_windows(reader: &mut Reader<'_, '_>, top: Table<'_>, source: &SourceSpec, settings: &Settings) {
+    let inside = |section: &keys::Key, key: &keys::Key| {
+        top.entry(section).and_then(|entry| match &entry.value {
+            Raw::Table(members) => {
+                members.iter().find(|member| member.key == key.name).map(|member| &member.entry.at)
+            }
+            _ => None,
+        })
+    };
+    let SourceKind::Jsonl { line_bytes_max, .. } = &source.kind;
+    let window_bytes = settings.window_bytes.value;
+    if *line_bytes_max > window_bytes {
+        let message = format!(
+            "line_bytes_max is {line_bytes_max} and window_bytes is {window_bytes}; a line must fit the window"
+        );
+        let at =
+            inside(&keys::RUN, &keys::WINDOW_BYTES).or_else(|| inside(&keys::SOURCE, &keys::LINE_BYTES_MAX));
+        report(reader, at, message, "raise run.window_bytes");
+    }
+    let (batch, window_items) = (settings.batch_size.value, settings.window_items.value);
+    if batch > window_items {
+        let message = format!(
+            "batch_size is {batch} ({}) and window_items is {window_items}; a batch must fit the window",
+            settings.batch_size.origin
+        );
+        let at = inside(&keys::RUN, &keys::WINDOW_ITEMS).or_else(|| inside(&keys::RUN, &keys::BATCH_SIZE));
+        report(reader, at, message, "raise run.window_items");
+    }
+}
+
+fn report(reader: &mut Reader<'_, '_>, at: Option<&At>, message: String, hint: &str) {
+    match at {
+        Some(at) => reader.diagnostics.error(at, message, Some(hint.to_owned())),
+        None => reader.diagnostics.file_error(message, Some(hint.to_owned())),
+    }
+}

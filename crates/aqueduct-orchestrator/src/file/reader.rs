@@ -1,0 +1,363 @@
+//! Reads typed values out of the tree, by the table of keys, and notes what is wrong with them.
+
+use super::diagnostics::Diagnostics;
+use super::keys::{Absent, Key, Kind, Section};
+use super::references::{self, Resolver};
+use super::tree::{At, Entry, Member, Raw};
+use crate::expression::{Expression, Type};
+use crate::redacted::Redacted;
+use crate::suggest;
+
+/// One table of the file.
+#[derive(Clone, Copy)]
+pub(super) struct Table<'t> {
+    pub(super) members: &'t [Member],
+    /// Its heading, where a missing key is reported; none for the file itself.
+    pub(super) at: Option<&'t At>,
+    /// How it is called in messages.
+    pub(super) called: &'t str,
+}
+
+impl<'t> Table<'t> {
+    pub(super) fn entry(&self, key: &Key) -> Option<&'t Entry> {
+        self.members.iter().find(|member| member.key == key.name).map(|member| &member.entry)
+    }
+}
+
+/// What reading needs: where errors go, and where references lead.
+pub(super) struct Reader<'r, 's> {
+    pub(super) diagnostics: &'r mut Diagnostics<'s>,
+    pub(super) resolver: &'r Resolver<'r>,
+}
+
+impl Reader<'_, '_> {
+    // Keys
+
+    /// Notes every key that none of `admitted` has. `others` are sections of other types, for the hint.
+    pub(super) fn check_keys(&mut self, table: Table<'_>, admitted: &[Section], others: &[Section]) {
+        let names = || admitted.iter().flat_map(|section| section.keys).map(|key| key.name);
+        for member in table.members {
+            if names().any(|name| name == member.key) {
+                continue;
+            }
+            let elsewhere =
+                others.iter().find(|section| section.keys.iter().any(|key| key.name == member.key));
+            let hint = match (suggest::nearest(&member.key, names()), elsewhere) {
+                (Some(near), _) => format!("did you mean {near:?}?"),
+                (None, Some(Section { of_type: Some(other), .. })) => format!("it belongs to type {other:?}"),
+                _ => format!("there are {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            let message = format!("{} has no key {:?}", table.called, member.key);
+            self.diagnostics.error(&member.key_at, message, Some(hint));
+        }
+    }
+
+    /// Notes that a required key is missing.
+    pub(super) fn missing(&mut self, table: Table<'_>, key: &Key) {
+        let message = format!("{} lacks the key {:?}", table.called, key.name);
+        let hint = Some(match key.absent {
+            Absent::Words(words) => words.to_owned(),
+            _ => key.meaning.to_owned(),
+        });
+        match table.at {
+            Some(at) => self.diagnostics.error(at, message, hint),
+            None => self.diagnostics.file_error(message, hint),
+        }
+    }
+
+    /// The entry of a key; a missing one is noted if the key is required.
+    fn entry<'t>(&mut self, table: Table<'t>, key: &Key) -> Option<&'t Entry> {
+        let entry = table.entry(key);
+        if entry.is_none() && matches!(key.absent, Absent::Required) {
+            self.missing(table, key);
+        }
+        entry
+    }
+
+    fn wrong_type(&mut self, key: &Key, entry: &Entry, takes: &str) {
+        let message = format!("{} takes {takes}, found {}", key.name, entry.value.described());
+        self.diagnostics.error(&entry.at, message, None);
+    }
+
+    // Texts
+
+    /// The text as it is written, of a key that takes no references.
+    fn written<'t>(&mut self, table: Table<'t>, key: &Key, takes: &str) -> Option<(&'t str, &'t At)> {
+        let entry = self.entry(table, key)?;
+        match &entry.value {
+            Raw::Text(text) => Some((text, &entry.at)),
+            _ => {
+                self.wrong_type(key, entry, takes);
+                None
+            }
+        }
+    }
+
+    /// A text that is not empty, with its references resolved.
+    pub(super) fn text(&mut self, table: Table<'_>, key: &Key) -> Option<Redacted> {
+        let (text, at) = self.written(table, key, "a text")?;
+        self.resolved(key, text, at)
+    }
+
+    fn resolved(&mut self, key: &Key, text: &str, at: &At) -> Option<Redacted> {
+        match self.resolver.resolve(text) {
+            Ok(text) if text.expose().is_empty() => {
+                self.diagnostics.error(at, format!("{} is empty", key.name), Some(key.meaning.to_owned()));
+                None
+            }
+            Ok(text) if text.expose().contains('\0') => {
+                self.diagnostics.error(at, format!("{} holds a NUL character", key.name), None);
+                None
+            }
+            Ok(text) => Some(text),
+            Err((message, hint)) => {
+                self.diagnostics.error(at, message, hint);
+                None
+            }
+        }
+    }
+
+    /// A name: letters, digits, `.`, `_` and `-`.
+    pub(super) fn name(&mut self, table: Table<'_>, key: &Key) -> Option<String> {
+        const LETTERS_MAX: usize = 128;
+        let (name, at) = self.written(table, key, "a name")?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > LETTERS_MAX || name.starts_with('.') || !name.bytes().all(plain) {
+            let hint = format!(
+                "a name has 1 to {LETTERS_MAX} letters, digits, dots, underscores and dashes, and no dot in front"
+            );
+            self.diagnostics.error(at, format!("{:?} is not a name", shortened(name)), Some(hint));
+            return None;
+        }
+        Some(name.to_owned())
+    }
+
+    /// A field name, or the default that the table of keys has.
+    pub(super) fn field(&mut self, table: Table<'_>, key: &Key) -> Option<String> {
+        if table.entry(key).is_none() {
+            return match key.absent {
+                Absent::Text(text) => Some(text.to_owned()),
+                _ => None,
+            };
+        }
+        let (field, at) = self.written(table, key, "a field name")?;
+        if field.is_empty() {
+            self.diagnostics.error(at, format!("{} is empty", key.name), Some(key.meaning.to_owned()));
+            return None;
+        }
+        Some(field.to_owned())
+    }
+
+    /// One of the words of the key, or the default that the table of keys has.
+    pub(super) fn choice(&mut self, table: Table<'_>, key: &Key) -> Option<&'static str> {
+        let Kind::Choice(words) = key.kind else { return None };
+        if table.entry(key).is_none()
+            && let Absent::Text(word) = key.absent
+        {
+            return words.iter().copied().find(|known| *known == word);
+        }
+        let takes = format!("one of {}", words.join(", "));
+        let (word, at) = self.written(table, key, &takes)?;
+        let found = words.iter().copied().find(|known| *known == word);
+        if found.is_none() {
+            let hint = match suggest::nearest(word, words.iter().copied()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("there {} {}", if words.len() == 1 { "is" } else { "are" }, words.join(", ")),
+            };
+            self.diagnostics.error(at, format!("{} cannot be {:?}", key.name, shortened(word)), Some(hint));
+        }
+        found
+    }
+
+    /// A list of different texts that are not empty.
+    pub(super) fn list(&mut self, table: Table<'_>, key: &Key) -> Option<Vec<Redacted>> {
+        let entry = self.entry(table, key)?;
+        let Raw::List(elements) = &entry.value else {
+            self.wrong_type(key, entry, "a list of texts");
+            return None;
+        };
+        let mut list: Vec<Redacted> = Vec::with_capacity(elements.len());
+        for element in elements {
+            let Raw::Text(text) = &element.value else {
+                self.wrong_type(key, element, "a list of texts");
+                continue;
+            };
+            let Some(text) = self.resolved(key, text, &element.at) else { continue };
+            if list.iter().any(|known| known.expose() == text.expose()) {
+                self.diagnostics.error(
+                    &element.at,
+                    format!("{:?} stands twice in {}", text.written(), key.name),
+                    None,
+                );
+                continue;
+            }
+            list.push(text);
+        }
+        if elements.is_empty() {
+            self.diagnostics.error(
+                &entry.at,
+                format!("{} is an empty list", key.name),
+                Some(key.meaning.to_owned()),
+            );
+        }
+        (list.len() == elements.len() && !list.is_empty()).then_some(list)
+    }
+
+    // Numbers
+
+    /// An integer within the range of the key, if it is there.
+    pub(super) fn written_integer(&mut self, table: Table<'_>, key: &Key) -> Option<u64> {
+        let Kind::Integer(least, most) = key.kind else { return None };
+        let entry = table.entry(key)?;
+        let Raw::Integer(integer) = &entry.value else {
+            self.wrong_type(key, entry, "an integer");
+            return None;
+        };
+        match integer
+            .and_then(|integer| u64::try_from(integer).ok())
+            .filter(|value| (least..=most).contains(value))
+        {
+            Some(value) => Some(value),
+            None => {
+                let found = integer.map_or("an integer beyond 64 bits".to_owned(), |value| value.to_string());
+                let message = format!("{} is {found}, and must be from {least} to {most}", key.name);
+                self.diagnostics.error(&entry.at, message, None);
+                None
+            }
+        }
+    }
+
+    /// An integer within the range of the key, or its default.
+    pub(super) fn integer(&mut self, table: Table<'_>, key: &Key) -> Option<u64> {
+        if table.entry(key).is_some() {
+            return self.written_integer(table, key);
+        }
+        match key.absent {
+            Absent::Integer(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A number within the range of the key, if it is there.
+    #[expect(clippy::cast_precision_loss, reason = "the nearest double of an integer is what a number means")]
+    pub(super) fn written_number(&mut self, table: Table<'_>, key: &Key) -> Option<f64> {
+        let Kind::Number(least, most) = key.kind else { return None };
+        let entry = table.entry(key)?;
+        let number = match &entry.value {
+            Raw::Float(number) => *number,
+            Raw::Integer(Some(integer)) => *integer as f64,
+            _ => {
+                self.wrong_type(key, entry, "a number");
+                return None;
+            }
+        };
+        if (least..=most).contains(&number) {
+            return Some(number);
+        }
+        let message = if least == f64::MIN {
+            format!("{} is {number}, and must be a finite number", key.name)
+        } else {
+            format!("{} is {number}, and must be from {least} to {most}", key.name)
+        };
+        self.diagnostics.error(&entry.at, message, None);
+        None
+    }
+
+    // Expressions
+
+    /// A condition: an expression that is not known to give anything but true or false.
+    pub(super) fn condition(&mut self, table: Table<'_>, key: &Key) -> Option<Expression> {
+        let (source, at) = self.written(table, key, "an expression in quotes")?;
+        let expression = self.compiled(source, at)?;
+        match expression.result_type() {
+            None | Some(Type::Bool) => Some(expression),
+            Some(other) => {
+                let message =
+                    format!("{} must give true or false, and this gives {}", key.name, other.described());
+                self.diagnostics.error(at, message, None);
+                None
+            }
+        }
+    }
+
+    /// A table of field names and their expressions, in the order of the file.
+    pub(super) fn expressions(&mut self, table: Table<'_>, key: &Key) -> Option<Vec<(String, Expression)>> {
+        let Some(entry) = table.entry(key) else { return Some(Vec::new()) };
+        let Raw::Table(members) = &entry.value else {
+            self.wrong_type(key, entry, "a table of fields and expressions");
+            return None;
+        };
+        let mut expressions = Vec::with_capacity(members.len());
+        for member in members {
+            if member.key.is_empty() {
+                self.diagnostics.error(&member.key_at, "a field needs a name", None);
+                continue;
+            }
+            match &member.entry.value {
+                Raw::Text(source) => {
+                    if let Some(expression) = self.compiled(source, &member.entry.at) {
+                        expressions.push((member.key.clone(), expression));
+                    }
+                }
+                other => {
+                    let message =
+                        format!("{} takes an expression in quotes, found {}", member.key, other.described());
+                    let hint = match other {
+                        Raw::Integer(Some(value)) => Some(format!("\"{value}\" is one")),
+                        Raw::Float(value) => Some(format!("\"{value:?}\" is one")),
+                        Raw::Bool(value) => Some(format!("\"{value}\" is one")),
+                        _ => None,
+                    };
+                    self.diagnostics.error(&member.entry.at, message, hint);
+                }
+            }
+        }
+        (expressions.len() == members.len()).then_some(expressions)
+    }
+
+    fn compiled(&mut self, source: &str, at: &At) -> Option<Expression> {
+        if references::has_reference(source) {
+            let hint = "a value from the command line is set with --set".to_owned();
+            self.diagnostics.error(at, "an expression takes no references", Some(hint));
+            return None;
+        }
+        match Expression::compile(source) {
+            Ok(expression) => Some(expression),
+            Err(error) => {
+                match inside(self.diagnostics.source(), at, error.offset()) {
+                    Some(at) => self.diagnostics.error(&at, error.message(), None),
+                    None => {
+                        let letter = 1 + source[..error.offset()].chars().count();
+                        let hint = format!("at letter {letter} of the expression");
+                        self.diagnostics.error(at, error.message(), Some(hint));
+                    }
+                }
+                None
+            }
+        }
+    }
+}
+
+/// The place of a byte of a text inside the file, if the text stands there as it is: TOML escapes and line ends
+/// that it rewrites move what follows them.
+fn inside(source: &str, at: &At, offset: usize) -> Option<At> {
+    let At::Bytes(range) = at else { return None };
+    let token = source.get(range.clone())?;
+    let quotes = ["'''", "\"\"\"", "'", "\""].into_iter().find(|quotes| token.starts_with(quotes))?;
+    if token.contains('\r') || (quotes.starts_with('"') && token.contains('\\')) {
+        return None;
+    }
+    let line_end = usize::from(quotes.len() == 3 && token[3..].starts_with('\n'));
+    let start = range.start + quotes.len() + line_end + offset;
+    let width = source.get(start..range.end)?.chars().next().map_or(0, char::len_utf8);
+    Some(At::Bytes(start..start + width))
+}
+
+/// Enough of a wrong text to recognise it by.
+pub(super) fn shortened(text: &str) -> String {
+    const LETTERS_MAX: usize = 60;
+    match text.char_indices().nth(LETTERS_MAX) {
+        Some((at, _)) => format!("{}...", &text[..at]),
+        None => text.to_owned(),
+    }
+}

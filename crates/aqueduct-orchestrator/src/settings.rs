@@ -1,0 +1,285 @@
+//! How a run is set, and where each value came from.
+//!
+//! A flag wins over the environment, the environment over the file, the file over the default. Of two variables
+//! that set one value the more specific wins: `AQUEDUCT_BATCH_SIZE` over `BATCH_SIZE`. An empty variable counts
+//! as unset. A wrong variable is an error even when a flag covers it: somebody meant something by it.
+
+mod variables;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{ConfigError, Place};
+use crate::redacted::Redacted;
+
+pub(crate) use self::variables::{Takes, VARIABLES};
+
+/// Values that hold when nothing is written, each with its reason.
+pub(crate) mod defaults {
+    /// Sixty times the longest of the advisories in the evidence example, and small beside the window.
+    pub(crate) const LINE_BYTES_MAX: u64 = 1024 * 1024;
+    /// Requirement B10. Large enough that the work of a batch is small beside that of its items.
+    pub(crate) const BATCH_SIZE: u64 = 100;
+    /// Requirement A7, where it stands for the rows of one write.
+    pub(crate) const WRITE_SIZE: u64 = 100;
+    /// Requirement A1.
+    pub(crate) const CHECKPOINT_INTERVAL: u64 = 10;
+    /// Enough that the sync of a commit is small beside its rows, little enough to redo after a crash.
+    pub(crate) const EPOCH_BATCHES: u64 = 64;
+    /// A fifth of the 150 MiB that a run may take; stages and sinks hold about twice the input again.
+    pub(crate) const WINDOW_BYTES: u64 = 32 * 1024 * 1024;
+    /// Only very short lines reach it before [`WINDOW_BYTES`].
+    pub(crate) const WINDOW_ITEMS: u64 = 1_000_000;
+    /// Most outages of a service that end by themselves end within half a minute.
+    pub(crate) const MAX_ELAPSED_SECONDS: f64 = 30.0;
+    /// A dead letter is a surprise until somebody says how many are not.
+    pub(crate) const ALLOWED_DEAD_LETTER_RATIO: f64 = 0.0;
+    /// The first try, and two more: the usual rule for a call that failed in passing.
+    pub(crate) const RETRY_ATTEMPTS: u64 = 3;
+    /// Long enough for a connection to come back, too short to be noticed.
+    pub(crate) const RETRY_DELAY_MS: u64 = 100;
+    /// Requirement B10.
+    pub(crate) const WORKERS_PER_CORE: u64 = 2;
+    /// Requirement A2: entries of the first cache level.
+    pub(crate) const MEMORY_CACHE_ENTRIES: u64 = 1_000;
+    /// Requirement B10.
+    pub(crate) const CACHE_NODES: u64 = 3;
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Where a value came from, strongest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of the command line, as it was written.
+    Flag(String),
+    /// An environment variable.
+    Variable(&'static str),
+    /// The pipeline file.
+    File,
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Variable(name) => write!(f, "environment {name}"),
+            Self::File => f.write_str("file"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A share between 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Ratio(f64);
+
+impl Ratio {
+    /// The caller has checked the range.
+    pub(crate) fn checked(value: f64) -> Self {
+        Self(value.clamp(0.0, 1.0))
+    }
+
+    /// The share as a number between 0 and 1.
+    #[must_use]
+    pub fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Every setting of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Threads that work on batches. Default: two for each core.
+    pub workers: Setting<usize>,
+    /// The most items in one batch. Default 100.
+    pub batch_size: Setting<usize>,
+    /// The most rows in one write to a database. Default 100.
+    pub write_size: Setting<usize>,
+    /// A named checkpoint is kept every so many batches. Default 10.
+    pub checkpoint_interval: Setting<u64>,
+    /// The most batches in one commit. Default 64.
+    pub epoch_batches: Setting<usize>,
+    /// The most bytes of input in flight. Default 32 MiB.
+    pub window_bytes: Setting<usize>,
+    /// The most items in flight. Default 1,000,000.
+    pub window_items: Setting<usize>,
+    /// How long an item may be tried again in all. Default 30 s.
+    pub max_elapsed: Setting<Duration>,
+    /// The share of items that may end as dead letters. Default 0.
+    pub allowed_dead_letter_ratio: Setting<Ratio>,
+    /// The data folder, relative to the pipeline file. Default `.aqueduct/` and the pipeline's name.
+    pub data_dir: Setting<Redacted>,
+    /// Entries of the first cache level. Default 1,000. Kept for the cache, which does not exist yet.
+    pub memory_cache_entries: Setting<usize>,
+    /// Nodes of the distributed cache. Default 3. Kept for the cache, which does not exist yet.
+    pub cache_nodes: Setting<usize>,
+    /// The Redis server, if one is set. Kept for the stores and caches on Redis, which do not exist yet.
+    pub redis_url: Option<Setting<Redacted>>,
+    /// The OTLP collector, if one is set. Kept for telemetry, which does not exist yet.
+    pub otel_endpoint: Option<Setting<Redacted>>,
+}
+
+/// One setting for a person to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingLine {
+    /// The key of the file, or the name of the variable where the file has none.
+    pub name: &'static str,
+    /// The value; secrets as references.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+    /// False for a setting that is read and checked, and that no part uses yet.
+    pub used: bool,
+}
+
+impl Settings {
+    /// Every setting, for `check --verbose` and `explain`.
+    #[must_use]
+    pub fn lines(&self) -> Vec<SettingLine> {
+        fn line<T: fmt::Display>(name: &'static str, setting: &Setting<T>, used: bool) -> SettingLine {
+            SettingLine { name, value: setting.value.to_string(), origin: setting.origin.clone(), used }
+        }
+        let seconds = Setting {
+            value: format!("{} s", self.max_elapsed.value.as_secs_f64()),
+            origin: self.max_elapsed.origin.clone(),
+        };
+        let unset =
+            |name| SettingLine { name, value: "unset".to_owned(), origin: Origin::Default, used: false };
+        vec![
+            line("run.workers", &self.workers, true),
+            line("run.batch_size", &self.batch_size, true),
+            line("run.checkpoint_interval", &self.checkpoint_interval, true),
+            line("run.epoch_batches", &self.epoch_batches, true),
+            line("run.window_bytes", &self.window_bytes, true),
+            line("run.window_items", &self.window_items, true),
+            line("run.max_elapsed_seconds", &seconds, true),
+            line("run.allowed_dead_letter_ratio", &self.allowed_dead_letter_ratio, true),
+            line("data_dir", &self.data_dir, true),
+            line("BATCH_SIZE (writes)", &self.write_size, true),
+            line("MEMORY_CACHE_SIZE", &self.memory_cache_entries, false),
+            line("AQUEDUCT_CACHE_NODES", &self.cache_nodes, false),
+            self.redis_url.as_ref().map_or_else(|| unset("REDIS_URL"), |url| line("REDIS_URL", url, false)),
+            self.otel_endpoint
+                .as_ref()
+                .map_or_else(|| unset("OTEL_ENDPOINT"), |url| line("OTEL_ENDPOINT", url, false)),
+        ]
+    }
+}
+
+/// What a flag or the file says about one setting.
+pub(crate) struct Written<T> {
+    pub(crate) value: T,
+    /// The flag it stands in; none for the file.
+    pub(crate) flag: Option<String>,
+}
+
+/// What flags and the file say about all of them.
+#[derive(Default)]
+pub(crate) struct WrittenSettings {
+    pub(crate) workers: Option<Written<u64>>,
+    pub(crate) batch_size: Option<Written<u64>>,
+    pub(crate) checkpoint_interval: Option<Written<u64>>,
+    pub(crate) epoch_batches: Option<Written<u64>>,
+    pub(crate) window_bytes: Option<Written<u64>>,
+    pub(crate) window_items: Option<Written<u64>>,
+    pub(crate) max_elapsed_seconds: Option<Written<f64>>,
+    pub(crate) allowed_dead_letter_ratio: Option<Written<f64>>,
+    pub(crate) data_dir: Option<Written<Redacted>>,
+}
+
+/// Joins what was written with the environment and the defaults. Wrong variables are noted in `errors`.
+pub(crate) fn resolve(
+    written: WrittenSettings,
+    pipeline: &str,
+    cores: usize,
+    environment: &dyn Fn(&str) -> Option<String>,
+    errors: &mut Vec<ConfigError>,
+) -> Settings {
+    let mut variables = variables::read(environment, errors);
+    let cores = u64::try_from(cores.max(1)).unwrap_or(u64::MAX);
+    let workers = cores.saturating_mul(defaults::WORKERS_PER_CORE).min(1024);
+    let data_dir = Redacted::plain(format!(".aqueduct/{pipeline}"));
+    let integer = |written, names: &[&'static str], default| {
+        let variable =
+            names.iter().find_map(|name| variables.integers.get(name).map(|value| (*name, *value)));
+        join(written, variable, default)
+    };
+    Settings {
+        workers: size(integer(written.workers, &["AQUEDUCT_MAX_WORKERS"], workers)),
+        batch_size: size(integer(
+            written.batch_size,
+            &["AQUEDUCT_BATCH_SIZE", "BATCH_SIZE"],
+            defaults::BATCH_SIZE,
+        )),
+        write_size: size(integer(None, &["BATCH_SIZE"], defaults::WRITE_SIZE)),
+        checkpoint_interval: integer(
+            written.checkpoint_interval,
+            &["CHECKPOINT_INTERVAL"],
+            defaults::CHECKPOINT_INTERVAL,
+        ),
+        epoch_batches: size(integer(written.epoch_batches, &[], defaults::EPOCH_BATCHES)),
+        window_bytes: size(integer(written.window_bytes, &[], defaults::WINDOW_BYTES)),
+        window_items: size(integer(written.window_items, &[], defaults::WINDOW_ITEMS)),
+        memory_cache_entries: size(integer(None, &["MEMORY_CACHE_SIZE"], defaults::MEMORY_CACHE_ENTRIES)),
+        cache_nodes: size(integer(None, &["AQUEDUCT_CACHE_NODES"], defaults::CACHE_NODES)),
+        max_elapsed: map(
+            join(written.max_elapsed_seconds, None, defaults::MAX_ELAPSED_SECONDS),
+            Duration::from_secs_f64,
+        ),
+        allowed_dead_letter_ratio: map(
+            join(written.allowed_dead_letter_ratio, None, defaults::ALLOWED_DEAD_LETTER_RATIO),
+            Ratio::checked,
+        ),
+        data_dir: join(written.data_dir, None, data_dir),
+        redis_url: variables.texts.remove("REDIS_URL").map(|value| variable("REDIS_URL", value)),
+        otel_endpoint: variables.texts.remove("OTEL_ENDPOINT").map(|value| variable("OTEL_ENDPOINT", value)),
+    }
+}
+
+fn variable<T>(name: &'static str, value: T) -> Setting<T> {
+    Setting { value, origin: Origin::Variable(name) }
+}
+
+/// The strongest of the values.
+fn join<T>(
+    written: Option<Written<T>>,
+    from_environment: Option<(&'static str, T)>,
+    default: T,
+) -> Setting<T> {
+    match (written, from_environment) {
+        (Some(Written { value, flag: Some(flag) }), _) => Setting { value, origin: Origin::Flag(flag) },
+        (_, Some((name, value))) => variable(name, value),
+        (Some(Written { value, flag: None }), None) => Setting { value, origin: Origin::File },
+        (None, None) => Setting { value: default, origin: Origin::Default },
+    }
+}
+
+fn map<T, U>(setting: Setting<T>, change: impl FnOnce(T) -> U) -> Setting<U> {
+    Setting { value: change(setting.value), origin: setting.origin }
+}
+
+fn size(setting: Setting<u64>) -> Setting<usize> {
+    // Every range fits the pointers of the machines that Rust's std supports here; a smaller one is capped.
+    map(setting, |value| usize::try_from(value).unwrap_or(usize::MAX))
+}
+
+/// An error of a variable.
+fn wrong(name: &'static str, message: String) -> ConfigError {
+    ConfigError::new(Place::Variable { name }, message, None)
+}

@@ -1,0 +1,169 @@
+//! The environment variables, in one table for the reader and the reference.
+
+use std::collections::BTreeMap;
+
+use super::wrong;
+use crate::error::ConfigError;
+use crate::redacted::Redacted;
+
+/// One variable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) takes: Takes,
+    pub(crate) default: &'static str,
+    /// The key of the file that it covers, if there is one.
+    pub(crate) key: Option<&'static str>,
+    pub(crate) meaning: &'static str,
+    /// False where no part uses it yet: it is read, checked and shown.
+    pub(crate) used: bool,
+}
+
+/// What a variable takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Takes {
+    /// An integer within the range, its ends included.
+    Integer(u64, u64),
+    /// An address with one of these schemes.
+    Url(&'static [&'static str]),
+}
+
+/// Every variable.
+pub(crate) const VARIABLES: [Variable; 8] = [
+    Variable {
+        name: "AQUEDUCT_MAX_WORKERS",
+        takes: Takes::Integer(1, 1024),
+        default: "two for each core",
+        key: Some("run.workers"),
+        meaning: "threads that work on batches",
+        used: true,
+    },
+    Variable {
+        name: "AQUEDUCT_BATCH_SIZE",
+        takes: Takes::Integer(1, 1_000_000),
+        default: "100",
+        key: Some("run.batch_size"),
+        meaning: "the most items in one batch; wins over `BATCH_SIZE`, which is less specific",
+        used: true,
+    },
+    Variable {
+        name: "BATCH_SIZE",
+        takes: Takes::Integer(1, 1_000_000),
+        default: "100",
+        key: Some("run.batch_size"),
+        meaning: "the most items in one batch and the most rows in one write",
+        used: true,
+    },
+    Variable {
+        name: "CHECKPOINT_INTERVAL",
+        takes: Takes::Integer(1, 1_000_000_000),
+        default: "10",
+        key: Some("run.checkpoint_interval"),
+        meaning: "a named checkpoint is kept every so many batches",
+        used: true,
+    },
+    Variable {
+        name: "MEMORY_CACHE_SIZE",
+        takes: Takes::Integer(1, 1 << 32),
+        default: "1000",
+        key: None,
+        meaning: "entries of the first cache level",
+        used: false,
+    },
+    Variable {
+        name: "AQUEDUCT_CACHE_NODES",
+        takes: Takes::Integer(1, 1024),
+        default: "3",
+        key: None,
+        meaning: "nodes of the distributed cache",
+        used: false,
+    },
+    Variable {
+        name: "REDIS_URL",
+        takes: Takes::Url(&["redis", "rediss", "unix"]),
+        default: "no Redis",
+        key: None,
+        meaning: "the Redis server; printed nowhere, it may hold a password",
+        used: false,
+    },
+    Variable {
+        name: "OTEL_ENDPOINT",
+        takes: Takes::Url(&["http", "https"]),
+        default: "no traces",
+        key: None,
+        meaning: "the OTLP collector that traces go to",
+        used: false,
+    },
+];
+
+/// The variables that are set, and right.
+#[derive(Default)]
+pub(super) struct Values {
+    pub(super) integers: BTreeMap<&'static str, u64>,
+    pub(super) texts: BTreeMap<&'static str, Redacted>,
+}
+
+/// Reads and checks every variable.
+pub(super) fn read(environment: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<ConfigError>) -> Values {
+    let mut values = Values::default();
+    for Variable { name, takes, .. } in VARIABLES {
+        let Some(text) = environment(name).filter(|text| !text.trim().is_empty()) else { continue };
+        match takes {
+            Takes::Integer(least, most) => {
+                match text.trim().parse::<u64>().ok().filter(|value| (least..=most).contains(value)) {
+                    Some(value) => {
+                        values.integers.insert(name, value);
+                    }
+                    None => errors.push(wrong(
+                        name,
+                        format!(
+                            "the value is {:?}, and must be an integer from {least} to {most}",
+                            shortened(&text)
+                        ),
+                    )),
+                }
+            }
+            Takes::Url(schemes) => {
+                let known = text
+                    .trim()
+                    .split_once("://")
+                    .is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty());
+                if known {
+                    values.texts.insert(name, Redacted::new(format!("${{env:{name}}}"), text.trim()));
+                } else {
+                    // The value is not shown: it may hold a password.
+                    let schemes: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+                    errors.push(wrong(name, format!("the value must start with {}", schemes.join(" or "))));
+                }
+            }
+        }
+    }
+    values
+}
+
+/// Enough of a wrong value to recognise it by.
+fn shortened(text: &str) -> String {
+    const LETTERS_MAX: usize = 40;
+    text.chars().take(LETTERS_MAX).collect()
+}
+
+// The text of a default is written by hand above; a test holds it to the constants.
+#[cfg(test)]
+mod tests {
+    use super::VARIABLES;
+    use crate::settings::defaults;
+
+    #[test]
+    fn the_defaults_of_the_reference_are_those_of_the_reader() {
+        for (name, default) in [
+            ("AQUEDUCT_BATCH_SIZE", defaults::BATCH_SIZE),
+            ("BATCH_SIZE", defaults::WRITE_SIZE),
+            ("CHECKPOINT_INTERVAL", defaults::CHECKPOINT_INTERVAL),
+            ("MEMORY_CACHE_SIZE", defaults::MEMORY_CACHE_ENTRIES),
+            ("AQUEDUCT_CACHE_NODES", defaults::CACHE_NODES),
+        ] {
+            let variable = VARIABLES.iter().find(|variable| variable.name == name).expect("a variable");
+            assert_eq!(variable.default, default.to_string(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What a pipeline file means: checked, complete, ready to be assembled.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::expression::Expression;
+use crate::redacted::Redacted;
+use crate::settings::Settings;
+
+/// A pipeline, checked. Every default is filled in, every expression compiled, every name resolved.
+#[derive(Debug)]
+pub struct PipelineSpec {
+    /// The pipeline's name: letters, digits, `.`, `_` and `-`, 1 to 128 of them, no dot in front.
+    pub name: String,
+    /// The folder of the pipeline file. Relative paths start here; see [`PipelineSpec::path`].
+    pub folder: PathBuf,
+    /// The guarantee that was asked for; without one, the best that the route gives.
+    pub guarantee: Option<Guarantee>,
+    /// Where items come from.
+    pub source: SourceSpec,
+    /// What happens to them, in order.
+    pub stages: Vec<StageSpec>,
+    /// Where they go; at least one of them takes the items themselves.
+    pub sinks: Vec<SinkSpec>,
+    /// How it runs, and where each value came from.
+    pub settings: Settings,
+}
+
+impl PipelineSpec {
+    /// Where a path of the file points to: relative ones start at the folder of the pipeline file.
+    #[must_use]
+    pub fn path(&self, path: &Redacted) -> PathBuf {
+        self.folder.join(path.expose())
+    }
+}
+
+/// A guarantee that a file may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guarantee {
+    /// Every item once, whatever is killed.
+    ExactlyOnce,
+    /// Every item, some of them again after a crash.
+    AtLeastOnce,
+}
+
+/// Where items come from.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// What is read, and how.
+    pub kind: SourceKind,
+    /// What happens to input that is not an item. Never [`OnError::Retry`]: it would not become one.
+    pub on_error: OnError,
+}
+
+/// The types of sources.
+#[derive(Clone, Debug)]
+pub enum SourceKind {
+    /// One JSON object a line.
+    Jsonl {
+        /// The file, or a glob.
+        path: Redacted,
+        /// The longest line that is read; a longer one is treated as `on_error` says.
+        line_bytes_max: usize,
+    },
+}
+
+/// What becomes of an item on which a stage failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnError {
+    /// Commit everything before the item and stop.
+    Stop,
+    /// Leave it out and count it.
+    Skip,
+    /// Try again as [`StageSpec::retry`] says, then stop.
+    Retry,
+    /// Keep it aside, with the reason.
+    DeadLetter,
+}
+
+/// One stage.
+#[derive(Clone, Debug)]
+pub struct StageSpec {
+    /// Its name, unique among stages.
+    pub name: String,
+    /// What it does.
+    pub kind: StageKind,
+    /// What happens to items it fails on.
+    pub on_error: OnError,
+    /// How it tries again, with [`OnError::Retry`] only.
+    pub retry: Option<RetrySpec>,
+}
+
+/// How a stage tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySpec {
+    /// How often the stage is tried in all, the first time included. At least 2.
+    pub attempts: u32,
+    /// How long the first wait is; later ones grow.
+    pub delay: Duration,
+}
+
+/// The types of stages.
+#[derive(Clone, Debug)]
+pub enum StageKind {
+    /// Writes a new record.
+    Map {
+        /// The fields carried over; without it, all.
+        keep: Option<Vec<String>>,
+        /// Fields and their expressions, in the order of the file. All read the record that came in. A field
+        /// that is carried over as well is replaced.
+        set: Vec<(String, Arc<Expression>)>,
+    },
+    /// Lets items pass.
+    Filter {
+        /// Which pass. Never known to give anything but true or false.
+        when: Arc<Expression>,
+    },
+    /// Writes a record about some items to a sink, and lets all pass.
+    Alert {
+        /// Which items. Never known to give anything but true or false.
+        when: Arc<Expression>,
+        /// The sink, an index into [`PipelineSpec::sinks`].
+        to: usize,
+        /// The field of the item that becomes `id`.
+        id_field: String,
+        /// The field of the item that becomes `score`.
+        score_field: String,
+        /// The value of `threshold`.
+        threshold: f64,
+    },
+}
+
+/// One sink.
+#[derive(Clone, Debug)]
+pub struct SinkSpec {
+    /// Its name, unique among sinks.
+    pub name: String,
+    /// What it is.
+    pub kind: SinkKind,
+    /// What it takes.
+    pub feed: Feed,
+}
+
+/// What flows into a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// The items that leave the last stage.
+    Items,
+    /// The records of the alert stages that name it.
+    Alerts,
+}
+
+/// The types of sinks.
+#[derive(Clone, Debug)]
+pub enum SinkKind {
+    /// A table of a SQLite database.
+    Sqlite {
+        /// The database.
+        path: Redacted,
+        /// The table.
+        table: Redacted,
+        /// The field that is the key, which means upsert.
+        key: Option<Redacted>,
+        /// The columns; without them, those of the first epoch.
+        columns: Option<Vec<Redacted>>,
+    },
+    /// One JSON object a line: a folder of parts, or one file when the name ends in `.jsonl`.
+    Jsonl {
+        /// The folder or the file.
+        path: Redacted,
+    },
+    /// One JSON object a line on the standard output.
+    Stdout,
+}

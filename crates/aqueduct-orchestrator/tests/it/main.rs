@@ -1,0 +1,7 @@
+//! Behaviour through the public surface.
+
+mod cvss;
+mod expression;
+mod file;
+mod reference;
+mod settings;
