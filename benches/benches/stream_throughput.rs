@@ -13,6 +13,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 
+use aqueduct_orchestrator::{Inputs, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::{Guarantee, Jsonl, JsonlSink, Options, Pipeline, SqliteSink};
 use benches::arms::{self, Arm};
 use benches::evidence::{self, Evidence, SCORE_MIN, Scored, score};
@@ -24,6 +25,7 @@ const FILES: &[Arm] = &[
     Arm { name: "loop", label: "hand-written loop, jsonl to jsonl" },
     Arm { name: "loop", label: "the same again (A/A control)" },
     Arm { name: "typed", label: "engine, typed stages, exactly once" },
+    Arm { name: "file", label: "engine, pipeline file, exactly once" },
 ];
 
 const TABLES: &[Arm] = &[
@@ -34,7 +36,8 @@ const TABLES: &[Arm] = &[
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     if let Ok(arm) = std::env::var(arms::ARM) {
         let folder = PathBuf::from(&arguments[0]);
         run_arm(&arm, &folder)?;
@@ -60,7 +63,10 @@ fn run_arm(arm: &str, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     match arm {
         "loop" => hand_written(&folder.join("in.jsonl"), &folder.join("out.jsonl"))?,
         "rows" => bare_rows(folder)?,
-        "typed" => engine(folder, |pipeline| pipeline.sink("out", JsonlSink::new(folder.join("out.jsonl"))), None)?,
+        "typed" => {
+            engine(folder, |pipeline| pipeline.sink("out", JsonlSink::new(folder.join("out.jsonl"))), None)?
+        }
+        "file" => from_file(folder)?,
         "table" => engine(folder, |pipeline| pipeline.sink("out", table(folder)), None)?,
         "table-weak" => {
             engine(folder, |pipeline| pipeline.sink("out", table(folder)), Some(Guarantee::AtLeastOnce))?;
@@ -69,6 +75,43 @@ fn run_arm(arm: &str, folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     }
     Ok(())
 }
+
+/// The same work from a pipeline file.
+fn from_file(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let file = folder.join("pipeline.toml");
+    std::fs::write(&file, PIPELINE)?;
+    let environment = |_: &str| None;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let spec = PipelineSpec::load(&file, &Inputs::new(&environment).with_cores(cores))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(assemble(&spec, RunRequest::default()).run())?;
+    Ok(())
+}
+
+const PIPELINE: &str = r#"
+name = "bench"
+data_dir = "data"
+
+[source]
+type = "jsonl"
+path = "in.jsonl"
+
+[[stage]]
+name = "score"
+type = "map"
+keep = ["id", "project"]
+set = { score = "100.0 * (0.5 * double(item.passed) / double(item.passed + item.failed) + 0.3 * item.coverage)" }
+
+[[stage]]
+name = "good"
+type = "filter"
+when = "item.score >= 20.0"
+
+[[sink]]
+name = "out"
+type = "jsonl"
+path = "out.jsonl"
+"#;
 
 fn table(folder: &Path) -> SqliteSink {
     SqliteSink::new(folder.join("out.db"), "evidence")
@@ -121,7 +164,10 @@ fn hand_written(input: &Path, output: &Path) -> std::io::Result<()> {
                             return;
                         }
                         if count > 0 {
-                            let end = block.iter().rposition(|byte| *byte == b'\n').map_or(block.len(), |at| at + 1);
+                            let end = block
+                                .iter()
+                                .rposition(|byte| *byte == b'\n')
+                                .map_or(block.len(), |at| at + 1);
                             input.rest = block.split_off(end);
                         }
                         input.next += 1;

@@ -34,11 +34,13 @@ pub const ARM: &str = "AQUEDUCT_BENCH_ARM";
 pub fn run(arm: &str, arguments: &[&str]) -> Run {
     let program = std::env::current_exe().expect("this program has a path");
     let begun = Instant::now();
-    let output = Command::new(program).env(ARM, arm).args(arguments).output().expect("this program starts again");
+    let output =
+        Command::new(program).env(ARM, arm).args(arguments).output().expect("this program starts again");
     let wall = begun.elapsed();
     assert!(output.status.success(), "{arm} failed: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
-    let peak = text.lines().find_map(|line| line.strip_prefix("peak_kib ")).and_then(|kib| kib.parse::<f64>().ok());
+    let peak =
+        text.lines().find_map(|line| line.strip_prefix("peak_kib ")).and_then(|kib| kib.parse::<f64>().ok());
     Run { wall, peak_mib: peak.unwrap_or(f64::NAN) / 1024.0 }
 }
 
@@ -53,7 +55,12 @@ pub fn print_peak() {
 
 /// Runs all arms in turn, `rounds` times after one round that does not count.
 #[must_use]
-pub fn alternate(arms: &[Arm], rounds: usize, arguments: impl Fn(&Arm) -> Vec<String>, clean: impl Fn()) -> Vec<Vec<Run>> {
+pub fn alternate(
+    arms: &[Arm],
+    rounds: usize,
+    arguments: impl Fn(&Arm) -> Vec<String>,
+    clean: impl Fn(),
+) -> Vec<Vec<Run>> {
     let mut runs = vec![Vec::new(); arms.len()];
     for round in 0..=rounds {
         for (arm, kept) in arms.iter().zip(&mut runs) {
@@ -76,12 +83,19 @@ pub fn print(title: &str, arms: &[Arm], runs: &[Vec<Run>]) {
     println!("{title}");
     println!("  {:<44} {:>8} {:>18} {:>9}", "", "median s", "ratio (min..max)", "peak MiB");
     for (arm, own) in arms.iter().zip(runs) {
-        let ratios: Vec<f64> =
-            own.iter().zip(&runs[0]).map(|(run, base)| run.wall.as_secs_f64() / base.wall.as_secs_f64()).collect();
+        let ratios: Vec<f64> = own
+            .iter()
+            .zip(&runs[0])
+            .map(|(run, base)| run.wall.as_secs_f64() / base.wall.as_secs_f64())
+            .collect();
         let walls: Vec<f64> = own.iter().map(|run| run.wall.as_secs_f64()).collect();
         let peak = own.iter().map(|run| run.peak_mib).fold(0.0, f64::max);
         let (low, middle, high) = spread(&ratios);
-        println!("  {:<44} {:>8.3} {middle:>6.2} ({low:.2}..{high:.2}) {peak:>9.0}", arm.label, spread(&walls).1);
+        println!(
+            "  {:<44} {:>8.3} {middle:>6.2} ({low:.2}..{high:.2}) {peak:>9.0}",
+            arm.label,
+            spread(&walls).1
+        );
     }
 }
 

@@ -45,9 +45,13 @@ impl Exit {
             Self::Done => "done",
             Self::Failed => "stopped by an error that will come again; what was committed stays",
             Self::Usage => "the command line is wrong",
-            Self::DeadLetters => "done, with more dead letters than `run.allowed_dead_letter_ratio` (default 0)",
+            Self::DeadLetters => {
+                "done, with more dead letters than `run.allowed_dead_letter_ratio` (default 0)"
+            }
             Self::Nothing => "nothing to do",
-            Self::Early => "stopped early by a signal or a limit with everything committed; run again to continue",
+            Self::Early => {
+                "stopped early by a signal or a limit with everything committed; run again to continue"
+            }
             Self::Config => "the configuration is wrong",
         }
     }

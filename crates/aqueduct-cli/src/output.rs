@@ -42,7 +42,11 @@ pub(crate) fn error(error: &dyn Error) {
 
 /// Gives a value in one of the two JSON forms.
 pub(crate) fn json(format: Format, value: &impl Serialize) -> String {
-    let text = if format == Format::Json { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let text = if format == Format::Json {
+        serde_json::to_string_pretty(value)
+    } else {
+        serde_json::to_string(value)
+    };
     text.unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
 }
 

@@ -9,11 +9,15 @@ use crate::output;
 pub(crate) fn watch(shutdown: Shutdown) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let Ok(mut signals) = Signals::new() else {
-            output::message("warning: signals cannot be watched; Ctrl-C will kill the run, which loses nothing");
+            output::message(
+                "warning: signals cannot be watched; Ctrl-C will kill the run, which loses nothing",
+            );
             return;
         };
         signals.next().await;
-        output::message("stopping: what is in flight is finished and committed; press Ctrl-C again to stop at once");
+        output::message(
+            "stopping: what is in flight is finished and committed; press Ctrl-C again to stop at once",
+        );
         shutdown.drain();
         signals.next().await;
         output::message("stopping at once: what is not committed is read again next time");

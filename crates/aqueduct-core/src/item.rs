@@ -111,7 +111,8 @@ impl FromStr for ItemId {
         while let Some(letter) = rest.bytes().next() {
             let length = usize::from(letter.checked_sub(b'a').filter(|n| *n < 20).ok_or_else(wrong)?) + 1;
             let digits = rest.get(1..=length).ok_or_else(wrong)?;
-            let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (length == 1 || !digits.starts_with('0'));
+            let plain =
+                digits.bytes().all(|byte| byte.is_ascii_digit()) && (length == 1 || !digits.starts_with('0'));
             if !plain {
                 return Err(wrong());
             }

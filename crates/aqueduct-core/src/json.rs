@@ -225,7 +225,9 @@ impl RecordBuilder {
 
     /// Adds a truth value.
     pub fn boolean(&mut self, key: &str, value: bool) {
-        self.value(&raw::escaped(key), |bytes| bytes.extend_from_slice(if value { b"true" } else { b"false" }));
+        self.value(&raw::escaped(key), |bytes| {
+            bytes.extend_from_slice(if value { b"true" } else { b"false" })
+        });
     }
 
     /// Adds `null`.
@@ -263,6 +265,7 @@ impl RecordBuilder {
     }
 
     fn offset(&self) -> u32 {
-        u32::try_from(self.bytes.len()).expect("a record stays under 4 GiB: every part of it came from one that did")
+        u32::try_from(self.bytes.len())
+            .expect("a record stays under 4 GiB: every part of it came from one that did")
     }
 }

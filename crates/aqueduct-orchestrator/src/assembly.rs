@@ -10,8 +10,8 @@ use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
 use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink, StageError,
-    StdoutSink,
+    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink,
+    StageError, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -50,9 +50,8 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = match &spec.source.kind {
-        SourceKind::Jsonl { path, line_bytes_max } => pipeline.source(
-            Jsonl::new(spec.path(path)).named(path.expose()).with_line_bytes_max(*line_bytes_max),
-        ),
+        SourceKind::Jsonl { path, line_bytes_max } => pipeline
+            .source(Jsonl::new(spec.path(path)).named(path.expose()).with_line_bytes_max(*line_bytes_max)),
     };
     pipeline = pipeline.on_error(rule(spec.source.on_error));
     for stage in &spec.stages {

@@ -185,7 +185,8 @@ impl Batch {
             if let Emission::To(name, _) = emission
                 && sink_named(name).is_none()
             {
-                let message = format!("the stage sent a result to {name}, which it does not list among its targets");
+                let message =
+                    format!("the stage sent a result to {name}, which it does not list among its targets");
                 return Err(StageError::new(ErrorClass::Internal, message));
             }
         }
@@ -199,7 +200,10 @@ impl Batch {
                 Emission::Keep if !kept => kept = true,
                 // An item cannot be in flight twice under one id.
                 Emission::Keep => {
-                    return Err(StageError::new(ErrorClass::Internal, "the stage kept the item twice in one outcome"));
+                    return Err(StageError::new(
+                        ErrorClass::Internal,
+                        "the stage kept the item twice in one outcome",
+                    ));
                 }
                 Emission::Next(payload) if onward == 1 => {
                     slot.item.payload = payload;
@@ -234,7 +238,14 @@ impl Batch {
     }
 
     /// Ends an item by the rule of a stage. `payload` tells whether it had one.
-    pub(crate) fn fail(&mut self, index: usize, stage: &str, error: StageError, on_error: OnError, now: Timestamp) {
+    pub(crate) fn fail(
+        &mut self,
+        index: usize,
+        stage: &str,
+        error: StageError,
+        on_error: OnError,
+        now: Timestamp,
+    ) {
         let slot = &mut self.slots[index];
         slot.gone = true;
         let origin = slot.origin;

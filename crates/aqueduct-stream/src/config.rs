@@ -85,6 +85,10 @@ impl Options {
         within("epoch_bytes", self.epoch_bytes, 1 << 40)?;
         within("window_bytes", self.window_bytes, 1 << 40)?;
         within("window_items", self.window_items, 1 << 40)?;
-        within("checkpoint_interval", usize::try_from(self.checkpoint_interval).unwrap_or(usize::MAX), 1 << 40)
+        within(
+            "checkpoint_interval",
+            usize::try_from(self.checkpoint_interval).unwrap_or(usize::MAX),
+            1 << 40,
+        )
     }
 }

@@ -127,7 +127,11 @@ pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
     let workers = shared.options.workers;
     let mut stages = vec![shared.source_stats.report("source", elapsed, workers)];
     stages.extend(
-        shared.steps.iter().zip(&shared.step_stats).map(|(step, stats)| stats.report(&step.name, elapsed, workers)),
+        shared
+            .steps
+            .iter()
+            .zip(&shared.step_stats)
+            .map(|(step, stats)| stats.report(&step.name, elapsed, workers)),
     );
     let Some(mut end) = committer_end else { return Err(RunFailure::from(why("committer"))) };
     let mut failure = end.failure.take();
@@ -166,8 +170,7 @@ pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
             figures
         }
     };
-    let report =
-        Report { pipeline: name, ended, counts, retries, epochs, elapsed, guarantee, sinks, stages };
+    let report = Report { pipeline: name, ended, counts, retries, epochs, elapsed, guarantee, sinks, stages };
     drop(started.lock);
     match failure {
         None => Ok(report),

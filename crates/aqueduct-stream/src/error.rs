@@ -35,7 +35,9 @@ pub enum SourceError {
         bytes: u64,
     },
     /// The ledger holds a position that this build does not understand.
-    #[error("the ledger's position {text:?} is not one that this aqueduct can read; a newer one may have written it")]
+    #[error(
+        "the ledger's position {text:?} is not one that this aqueduct can read; a newer one may have written it"
+    )]
     Position {
         /// The position.
         text: String,
@@ -276,7 +278,9 @@ pub enum ConfigError {
         known: String,
     },
     /// Every sink is fed by a stage by name, so the items themselves have nowhere to go.
-    #[error("no sink takes the items: every one ({known}) is the target of a stage; add a sink for the items")]
+    #[error(
+        "no sink takes the items: every one ({known}) is the target of a stage; add a sink for the items"
+    )]
     NoMainSink {
         /// The sinks that are there.
         known: String,

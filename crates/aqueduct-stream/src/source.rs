@@ -32,7 +32,8 @@ pub trait Source: Send {
     /// # Errors
     ///
     /// [`SourceError`] when the partition cannot be read, or is not the one that the position was taken from.
-    fn open(&mut self, index: usize, id: PartitionId, position: Option<&Position>) -> Result<(), SourceError>;
+    fn open(&mut self, index: usize, id: PartitionId, position: Option<&Position>)
+    -> Result<(), SourceError>;
 
     /// Gives the next chunk with at most `items_max` items; `None` at the end of the partition.
     ///

@@ -51,7 +51,11 @@ pub(super) fn check(look: &Look) -> Exit {
         ok: true,
         stages: spec.stages.len(),
         sinks: spec.sinks.len(),
-        guarantee: guarantees.iter().map(|sink| sink.guarantee).min().map_or("none", |weakest| weakest.as_str()),
+        guarantee: guarantees
+            .iter()
+            .map(|sink| sink.guarantee)
+            .min()
+            .map_or("none", |weakest| weakest.as_str()),
         expressions: expressions(&spec),
         settings: if look.output.verbose { settings(&spec) } else { Vec::new() },
     };
@@ -68,7 +72,9 @@ pub(super) fn check(look: &Look) -> Exit {
     ));
     let slow = checked.expressions.iter().filter(|expression| expression.engine == "interpreter");
     for CheckedExpression { stage, expression, .. } in slow {
-        output::data_line(&format!("  stage {stage}: runs on the interpreter, which is slower: {expression}"));
+        output::data_line(&format!(
+            "  stage {stage}: runs on the interpreter, which is slower: {expression}"
+        ));
     }
     for setting in &checked.settings {
         let unused = if setting.used { "" } else { ", not used by any part yet" };

@@ -1,4 +1,4 @@
-use aqueduct_orchestrator::{Inspection, InspectError, PipelineSpec};
+use aqueduct_orchestrator::{InspectError, Inspection, PipelineSpec};
 use aqueduct_store::{DeadLetter, DeadLetterFilter, Original};
 use serde::Serialize;
 
@@ -93,11 +93,20 @@ fn print(look: &Look, letters: &[Letter], total: u64, whole: bool) {
         Format::Text if whole => letters.iter().for_each(print_whole),
         Format::Text => {
             for letter in letters {
-                output::data_line(&format!("{}  {}  {}", letter.item, letter.stage, one_line(&letter.reason)));
+                output::data_line(&format!(
+                    "{}  {}  {}",
+                    letter.item,
+                    letter.stage,
+                    one_line(&letter.reason)
+                ));
             }
             let shown = letters.len() as u64;
             if shown < total {
-                output::message(&format!("{} of {} shown", output::count(shown), output::plural(total, "dead letter")));
+                output::message(&format!(
+                    "{} of {} shown",
+                    output::count(shown),
+                    output::plural(total, "dead letter")
+                ));
             }
         }
     }
@@ -108,7 +117,10 @@ fn print_whole(letter: &Letter) {
     output::data_line(&format!("stage     {}", letter.stage));
     output::data_line(&format!("reason    {}", one_line(&letter.reason)));
     output::data_line(&format!("class     {}", letter.class));
-    output::data_line(&format!("attempts  {}, first {}, last {}", letter.attempts, letter.first, letter.last));
+    output::data_line(&format!(
+        "attempts  {}, first {}, last {}",
+        letter.attempts, letter.first, letter.last
+    ));
     match &letter.payload {
         Some(payload) => output::data_line(&format!("payload   {payload}")),
         None => output::data_line("payload   none: the input never became a record"),
@@ -137,7 +149,8 @@ fn shown(letter: DeadLetter) -> Letter {
         first: letter.first.to_string(),
         last: letter.last.to_string(),
         payload: letter.payload.map(|bytes| {
-            serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
         }),
         original: original(letter.original),
     }

@@ -47,7 +47,11 @@ pub(super) fn explain(look: &Look) -> Exit {
     };
     let explained = Explained {
         pipeline: spec.name.clone(),
-        guarantee: guarantees.iter().map(|sink| sink.guarantee).min().map_or("none", |weakest| weakest.as_str()),
+        guarantee: guarantees
+            .iter()
+            .map(|sink| sink.guarantee)
+            .min()
+            .map_or("none", |weakest| weakest.as_str()),
         ledger: ledger_path(&spec).display().to_string(),
         source: match &spec.source.kind {
             aqueduct_orchestrator::SourceKind::Jsonl { path, .. } => format!("jsonl {path}"),
@@ -114,7 +118,9 @@ fn on_error(rule: aqueduct_orchestrator::OnError) -> &'static str {
 fn does(spec: &aqueduct_orchestrator::PipelineSpec, kind: &StageKind) -> String {
     match kind {
         StageKind::Map { keep, set } => {
-            let kept = keep.as_ref().map_or("keeps all fields".to_owned(), |keep| format!("keeps {}", keep.join(", ")));
+            let kept = keep
+                .as_ref()
+                .map_or("keeps all fields".to_owned(), |keep| format!("keeps {}", keep.join(", ")));
             let names: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
             if names.is_empty() { kept } else { format!("{kept}; sets {}", names.join(", ")) }
         }

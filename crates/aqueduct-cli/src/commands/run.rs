@@ -134,7 +134,10 @@ fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunE
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share of counts; beyond 2^53 items the last digit does not matter")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a share of counts; beyond 2^53 items the last digit does not matter"
+)]
 fn too_many_dead(spec: &PipelineSpec, counts: &Counts) -> bool {
     let allowed = spec.settings.allowed_dead_letter_ratio.value.get();
     counts.dead_lettered as f64 > allowed * counts.read as f64
@@ -173,7 +176,12 @@ fn closing(spec: &PipelineSpec, report: Option<Report>, failure: Option<&RunErro
         elapsed_seconds: report.as_ref().map_or(0.0, |report| report.elapsed.as_secs_f64()),
         items_per_second: report.as_ref().map_or(0.0, Report::items_per_second),
         guarantee: report.as_ref().map(|report| report.guarantee.as_str()),
-        stages: report.map(|report| report.stages).unwrap_or_default().into_iter().map(closing_stage).collect(),
+        stages: report
+            .map(|report| report.stages)
+            .unwrap_or_default()
+            .into_iter()
+            .map(closing_stage)
+            .collect(),
     }
 }
 

@@ -41,7 +41,11 @@ pub(super) async fn status(look: &Look) -> Exit {
         let Some(mut inspection) = Inspection::open(&spec).await? else { return Ok(None) };
         let Some(ledger) = inspection.ledger().await? else { return Ok(None) };
         let kept = inspection.dead_letter_count().await?;
-        Ok::<_, aqueduct_orchestrator::InspectError>(Some((inspection.path().display().to_string(), ledger, kept)))
+        Ok::<_, aqueduct_orchestrator::InspectError>(Some((
+            inspection.path().display().to_string(),
+            ledger,
+            kept,
+        )))
     };
     let (path, ledger, kept) = match read.await {
         Ok(Some(found)) => found,

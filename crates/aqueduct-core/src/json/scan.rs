@@ -66,14 +66,20 @@ impl std::fmt::Display for JsonError {
             JsonErrorKind::NotUtf8 => write!(f, "not valid UTF-8 at byte {at}"),
             JsonErrorKind::Empty => f.write_str("empty; expected a JSON object"),
             JsonErrorKind::NotAnObject => {
-                write!(f, "JSON, but not an object at byte {at}; each line must be one object like {{\"id\":1}}")
+                write!(
+                    f,
+                    "JSON, but not an object at byte {at}; each line must be one object like {{\"id\":1}}"
+                )
             }
             JsonErrorKind::Truncated => write!(f, "JSON cut off after {} bytes", self.offset),
             JsonErrorKind::Unexpected(byte) => {
                 write!(f, "not JSON: unexpected '{}' at byte {at}", byte.escape_ascii())
             }
             JsonErrorKind::ControlCharacter(byte) => {
-                write!(f, "not JSON: control character 0x{byte:02x} inside a text at byte {at}; it must be escaped")
+                write!(
+                    f,
+                    "not JSON: control character 0x{byte:02x} inside a text at byte {at}; it must be escaped"
+                )
             }
             JsonErrorKind::BadEscape => write!(f, "not JSON: bad escape at byte {at}"),
             JsonErrorKind::BadNumber => write!(f, "not JSON: bad number at byte {at}"),

@@ -59,7 +59,8 @@ fn keys_that_need_escapes_are_found() {
 
 #[test]
 fn integers_past_64_bits_keep_their_digits() {
-    let record = Record::parse(&br#"{"a":123456789012345678901234567890,"b":-9223372036854775808}"#[..]).unwrap();
+    let record =
+        Record::parse(&br#"{"a":123456789012345678901234567890,"b":-9223372036854775808}"#[..]).unwrap();
     let wide = record.get("a").unwrap();
     assert_eq!(wide.as_number(), Some(Number::Wide(1.234_567_890_123_456_8e29)));
     assert_eq!(wide.as_text(), "123456789012345678901234567890");

@@ -2,13 +2,14 @@ use aqueduct_core::{Item, ItemId, PartitionId, Payload, Record, SourceId};
 use proptest::prelude::*;
 
 fn id() -> impl Strategy<Value = ItemId> {
-    (0..3_u32, 0..12_u32, prop_oneof![0..2000_u64, any::<u64>()], prop::collection::vec(0..12_u32, 0..3)).prop_map(
-        |(source, partition, offset, children)| {
+    (0..3_u32, 0..12_u32, prop_oneof![0..2000_u64, any::<u64>()], prop::collection::vec(0..12_u32, 0..3))
+        .prop_map(|(source, partition, offset, children)| {
             children
                 .into_iter()
-                .fold(ItemId::new(SourceId(source), PartitionId(partition), offset), |id, child| id.child(child))
-        },
-    )
+                .fold(ItemId::new(SourceId(source), PartitionId(partition), offset), |id, child| {
+                    id.child(child)
+                })
+        })
 }
 
 proptest! {

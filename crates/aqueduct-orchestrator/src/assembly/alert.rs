@@ -20,7 +20,10 @@ pub(super) struct Alert {
 impl Stage for Alert {
     fn apply(&self, item: &Item) -> Result<Outcome, StageError> {
         let record = item.payload.record()?;
-        let holds = self.when.evaluate_bool(&record).map_err(|error| stage_error("when cannot be computed", error))?;
+        let holds = self
+            .when
+            .evaluate_bool(&record)
+            .map_err(|error| stage_error("when cannot be computed", error))?;
         if !holds {
             return Ok(Outcome::Keep);
         }

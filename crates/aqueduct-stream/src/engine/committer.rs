@@ -124,7 +124,8 @@ impl Committer {
             let Some(results) = &batch.results else { break };
             size += 1;
             bytes += batch.chunk.weight;
-            let full = size >= self.shared.options.epoch_batches || bytes >= 4 * self.shared.options.epoch_bytes;
+            let full =
+                size >= self.shared.options.epoch_batches || bytes >= 4 * self.shared.options.epoch_bytes;
             if results.stop.is_some() || full {
                 break;
             }
@@ -142,7 +143,9 @@ impl Committer {
             let decoder = &self.shared.decoder;
             let (offset, left) = match results.until {
                 Until::Nothing => (None, batch.chunk.items as u64),
-                Until::Offset(offset) => (Some(Some(offset)), (batch.chunk.items as u64) - results.counts.read),
+                Until::Offset(offset) => {
+                    (Some(Some(offset)), (batch.chunk.items as u64) - results.counts.read)
+                }
                 Until::End => (Some(None), 0),
             };
             if let Some(offset) = offset {
@@ -166,7 +169,8 @@ impl Committer {
                 totals.counts.read += left;
                 totals.counts.in_flight += left;
                 self.shared.options.progress.committed(&counts);
-                totals.failure = failure.map(|Failure { stage, item, source }| RunError::Item { stage, item, source });
+                totals.failure =
+                    failure.map(|Failure { stage, item, source }| RunError::Item { stage, item, source });
             }
             Err(error) => {
                 let items = covered.iter().map(|(share, _)| share.items as u64).sum::<u64>();
@@ -215,7 +219,8 @@ impl Committer {
                 add_tables(commit);
                 let commit = std::mem::replace(commit, Commit::new("", database.fence, at));
                 self.runtime.block_on(database.store.commit(commit))?;
-                failpoint::hit("second-store-after").map_err(|error| CommitError::Backend(Box::new(error)))?;
+                failpoint::hit("second-store-after")
+                    .map_err(|error| CommitError::Backend(Box::new(error)))?;
             }
         }
         self.epoch += 1;

@@ -65,7 +65,9 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
     let mut marks = Vec::new();
     let weak = pipeline.options.guarantee == Some(Guarantee::AtLeastOnce);
     let targets: Vec<Arc<str>> = pipeline.steps.iter().flat_map(|step| step.targets()).collect();
-    for (NamedSink { name, kind, on_error }, given) in std::mem::take(&mut pipeline.sinks).into_iter().zip(&guarantees) {
+    for (NamedSink { name, kind, on_error }, given) in
+        std::mem::take(&mut pipeline.sinks).into_iter().zip(&guarantees)
+    {
         let main = !targets.contains(&name);
         let (output, encoder): (Output, Arc<dyn Encode>) = match kind {
             SinkKind::Direct(mut sink) => {
@@ -122,14 +124,18 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         guarantee: if weak { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce },
         epoch: claimed.ledger.epoch,
     };
-    let assignments =
-        claimed.partitions.into_iter().map(|part| Assignment { id: part.id, position: part.position }).collect();
+    let assignments = claimed
+        .partitions
+        .into_iter()
+        .map(|part| Assignment { id: part.id, position: part.position })
+        .collect();
     Ok(Started { shared, source, assignments, committer, sinks: guarantees, lock })
 }
 
 /// A ledger that has read something else must not be continued with this input.
 fn refuse_other_input(ledger: &Ledger, partitions: &[String]) -> Result<(), RunError> {
-    let stranger = ledger.partitions.iter().find(|part| part.position.is_some() && !partitions.contains(&part.name));
+    let stranger =
+        ledger.partitions.iter().find(|part| part.position.is_some() && !partitions.contains(&part.name));
     match stranger {
         Some(part) => {
             Err(SourceError::OtherInput { known: part.name.clone(), wanted: partitions.join(", ") }.into())
@@ -209,7 +215,8 @@ impl Databases {
         }
         let key = table.key.as_deref().unwrap_or(aqueduct_store::ITEM_ID);
         if found.primary_key != [key] {
-            let has = if found.primary_key.is_empty() { "none".to_owned() } else { found.primary_key.join(", ") };
+            let has =
+                if found.primary_key.is_empty() { "none".to_owned() } else { found.primary_key.join(", ") };
             return Err(refuse(format!(
                 "table {name} is there already with another primary key ({has}); this sink needs {key}; choose another \
                  table name"

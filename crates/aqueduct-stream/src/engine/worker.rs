@@ -181,7 +181,13 @@ impl<'a> Pass<'a> {
     }
 
     #[inline]
-    fn take(&mut self, batch: &mut Batch, index: usize, result: Result<Outcome, StageError>, random: &mut Random) {
+    fn take(
+        &mut self,
+        batch: &mut Batch,
+        index: usize,
+        result: Result<Outcome, StageError>,
+        random: &mut Random,
+    ) {
         let sink_named = |name: &str| self.shared.sinks.iter().position(|sink| &*sink.name == name);
         let result = result.and_then(|outcome| {
             let given = outcome.len();
@@ -287,7 +293,12 @@ fn send_back(piece: Work) {
 }
 
 /// One round of a waiting stage over the items that wait for it.
-async fn run_waiting(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random) -> Option<Duration> {
+async fn run_waiting(
+    shared: &Shared,
+    batch: &mut Batch,
+    step: &Step,
+    random: &mut Random,
+) -> Option<Duration> {
     let stats = &shared.step_stats[batch.step];
     let clock = &shared.options.clock;
     let waiting: Vec<usize> = (0..batch.slots.len())
@@ -368,7 +379,8 @@ fn finish(shared: &Shared, mut batch: Batch) -> Finished {
     counts.delivered = encoded.iter().map(Encoded::items).sum();
     let until = batch.until();
     let cut = batch.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
-    let letters = batch.letters.into_iter().filter(|(origin, _)| *origin < cut).map(|(_, letter)| letter).collect();
+    let letters =
+        batch.letters.into_iter().filter(|(origin, _)| *origin < cut).map(|(_, letter)| letter).collect();
     let results = Results {
         counts,
         encoded,

@@ -114,7 +114,12 @@ impl JsonlSink {
                 Err(error) => return Err(io(error)),
             };
             if found < mark.bytes {
-                return Err(SinkError::Shorter { sink: self.name.clone(), path, found, committed: mark.bytes });
+                return Err(SinkError::Shorter {
+                    sink: self.name.clone(),
+                    path,
+                    found,
+                    committed: mark.bytes,
+                });
             }
             if found > mark.bytes {
                 let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(io)?;
@@ -167,9 +172,14 @@ impl JsonlSink {
         failpoint::hit("manifest-before").map_err(|error| io(io::Error::other(error)))?;
         let manifest = Manifest {
             format: 1,
-            parts: self.marks.iter().map(|m| Part { part: &m.part, bytes: m.bytes, items: m.items }).collect(),
+            parts: self
+                .marks
+                .iter()
+                .map(|m| Part { part: &m.part, bytes: m.bytes, items: m.items })
+                .collect(),
         };
-        let mut text = serde_json::to_string_pretty(&manifest).expect("a struct of numbers and texts is always JSON");
+        let mut text =
+            serde_json::to_string_pretty(&manifest).expect("a struct of numbers and texts is always JSON");
         text.push('\n');
         let beside = self.path.join(format!("{MANIFEST}.new"));
         std::fs::write(&beside, text).map_err(io)?;
@@ -214,7 +224,8 @@ impl Sink for JsonlSink {
             // What an earlier run wrote and did not commit stays, and counts as written.
             for at in 0..self.marks.len() {
                 let path = self.part_path(&self.marks[at].part);
-                self.marks[at].bytes = std::fs::metadata(&path).map_or(self.marks[at].bytes, |found| found.len());
+                self.marks[at].bytes =
+                    std::fs::metadata(&path).map_or(self.marks[at].bytes, |found| found.len());
             }
         }
         self.write_manifest()?;
@@ -285,9 +296,11 @@ fn sync(sink: &str, path: &Path, file: &File) -> Result<(), SinkError> {
 /// A new file is there for good only when its folder is synced too.
 fn sync_folder(sink: &str, path: &Path) -> Result<(), SinkError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| SinkError::Sync { sink: sink.to_owned(), path: folder.to_owned(), source })
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| SinkError::Sync {
+        sink: sink.to_owned(),
+        path: folder.to_owned(),
+        source,
+    })
 }
 
 /// Finds the end of the last whole line behind `from`.
@@ -309,7 +322,10 @@ impl Encode for JsonlEncoder {
 
     fn encode(&self, item: &Item, encoded: &mut Encoded) -> Result<(), StageError> {
         let Encoded::Bytes { bytes, items } = encoded else {
-            return Err(StageError::new(aqueduct_core::ErrorClass::Internal, "encoder and results do not match"));
+            return Err(StageError::new(
+                aqueduct_core::ErrorClass::Internal,
+                "encoder and results do not match",
+            ));
         };
         item.payload.write_json(bytes)?;
         bytes.push(b'\n');

@@ -93,10 +93,14 @@ impl Shape {
         let refuse = |message: String| Err(SinkError::Table { sink: self.sink.clone(), message });
         for (at, column) in columns.iter().enumerate() {
             if column.eq_ignore_ascii_case(ITEM_ID) {
-                return refuse(format!("the field {column} is reserved for the item's id; rename it in a map stage"));
+                return refuse(format!(
+                    "the field {column} is reserved for the item's id; rename it in a map stage"
+                ));
             }
             if let Some(other) = columns[..at].iter().find(|other| other.eq_ignore_ascii_case(column)) {
-                return refuse(format!("the fields {other} and {column} would be one column; rename one in a map stage"));
+                return refuse(format!(
+                    "the fields {other} and {column} would be one column; rename one in a map stage"
+                ));
             }
         }
         match &self.conflict {
@@ -166,7 +170,10 @@ pub(crate) fn push_row(rows: &mut Rows, id: &ItemId, record: &Record) -> Result<
 fn check_key(table: &Table, record: &Record) -> Result<(), StageError> {
     let Conflict::ReplaceBy(key) = &table.conflict else { return Ok(()) };
     if record.get(key).is_none_or(RawJson::is_null) {
-        return Err(StageError::permanent(format!("the item has no {key}, which is the key of table {}", table.name)));
+        return Err(StageError::permanent(format!(
+            "the item has no {key}, which is the key of table {}",
+            table.name
+        )));
     }
     Ok(())
 }

@@ -116,7 +116,12 @@ impl Source for Jsonl {
         Ok(vec![self.name.clone()])
     }
 
-    fn open(&mut self, _index: usize, id: PartitionId, position: Option<&Position>) -> Result<(), SourceError> {
+    fn open(
+        &mut self,
+        _index: usize,
+        id: PartitionId,
+        position: Option<&Position>,
+    ) -> Result<(), SourceError> {
         let mut file = File::open(&self.path).map_err(|error| self.io(error))?;
         let (mut offset, mut line) = (0, 1);
         if let Some(position) = position {
@@ -166,7 +171,8 @@ impl Jsonl {
     /// Checks that the file still begins with what was read. Gives the length of the line end that somebody
     /// added behind a last line that had none.
     fn check_same(&self, file: &mut File, read: &JsonlPosition) -> Result<Option<u64>, SourceError> {
-        let changed = |how: &'static str| SourceError::Changed { path: self.path.clone(), how, bytes: read.offset };
+        let changed =
+            |how: &'static str| SourceError::Changed { path: self.path.clone(), how, bytes: read.offset };
         let size = file.metadata().map_err(|error| self.io(error))?.len();
         if size < read.offset {
             return Err(changed("it is shorter now"));
@@ -305,7 +311,15 @@ impl Reading {
         }
     }
 
-    fn oversize(&mut self, hash: Sha256, bytes: u64, head: &[u8], tail: &[u8], limit: usize, unterminated: bool) -> Chunk {
+    fn oversize(
+        &mut self,
+        hash: Sha256,
+        bytes: u64,
+        head: &[u8],
+        tail: &[u8],
+        limit: usize,
+        unterminated: bool,
+    ) -> Chunk {
         let chunk = Chunk {
             partition: self.partition,
             offset: self.offset,

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aqueduct_core::{Counts, Shutdown};
-use aqueduct_stream::{Ended, Guarantee, JsonlSink, OnError, Options, Pipeline, SqliteSink, StageError, StdoutSink};
+use aqueduct_stream::{
+    Ended, Guarantee, JsonlSink, OnError, Options, Pipeline, SqliteSink, StageError, StdoutSink,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Folder, words};
@@ -25,7 +27,9 @@ fn small(folder: &Folder) -> Options {
 async fn a_file_goes_through_in_input_order_and_the_second_run_has_nothing_to_do() {
     let folder = Folder::new();
     folder.write_numbers(10_000);
-    let run = || folder.pipeline().map("same", |n: &Number| Number { n: n.n }).sink("out", folder.file_sink()).run();
+    let run = || {
+        folder.pipeline().map("same", |n: &Number| Number { n: n.n }).sink("out", folder.file_sink()).run()
+    };
     let report = run().await.unwrap();
     assert_eq!(report.counts, Counts { read: 10_000, delivered: 10_000, ..Counts::default() });
     assert_eq!((report.ended, report.guarantee), (Ended::Done, Guarantee::ExactlyOnce));
@@ -38,7 +42,10 @@ async fn a_file_goes_through_in_input_order_and_the_second_run_has_nothing_to_do
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_and_position_share_the_sinks_database() {
     let folder = Folder::new();
-    folder.write("in.jsonl", "{\"n\":1,\"t\":\"x\",\"l\":[1,2],\"b\":true,\"f\":1.5}\n{\"n\":123456789012345678901}\n");
+    folder.write(
+        "in.jsonl",
+        "{\"n\":1,\"t\":\"x\",\"l\":[1,2],\"b\":true,\"f\":1.5}\n{\"n\":123456789012345678901}\n",
+    );
     folder.pipeline().sink("out", folder.table_sink()).run().await.unwrap();
     let rows = folder.query("out.db", "select item_id, n, t, l, b, f from items order by 1").await;
     let text = |value: &str| Some(value.to_owned());
@@ -122,7 +129,10 @@ async fn several_sinks_take_every_item_and_the_fan_out_balances() {
         .unwrap();
     assert_eq!(report.counts, Counts { read: 500, spawned: 1000, delivered: 1500, ..Counts::default() });
     assert_eq!(folder.read("out.jsonl"), numbers_up_to(500));
-    assert_eq!(folder.query("out.db", "select count(*), min(n), max(n) from items").await[0][0], Some("500".into()));
+    assert_eq!(
+        folder.query("out.db", "select count(*), min(n), max(n) from items").await[0][0],
+        Some("500".into())
+    );
     let manifest: serde_json::Value = serde_json::from_str(&folder.read("parts/manifest.json")).unwrap();
     let parts = manifest["parts"].as_array().unwrap();
     assert!(parts.len() > 3, "{manifest}");
@@ -171,13 +181,20 @@ async fn a_second_database_is_effectively_once_and_exactly_once_is_refused_for_i
             .sink("second", SqliteSink::new(folder.at("second.db"), "items"))
     };
     let given = build().guarantees().unwrap();
-    assert_eq!([given[0].guarantee, given[1].guarantee], [Guarantee::ExactlyOnce, Guarantee::EffectivelyOnce]);
+    assert_eq!(
+        [given[0].guarantee, given[1].guarantee],
+        [Guarantee::ExactlyOnce, Guarantee::EffectivelyOnce]
+    );
     let asked = Options { guarantee: Some(Guarantee::ExactlyOnce), ..small(&folder) };
     let error = words(&build().options(asked).run().await.unwrap_err());
-    assert!(error.starts_with("exactly-once is asked for, but the route gives effectively-once: sink second"), "{error}");
+    assert!(
+        error.starts_with("exactly-once is asked for, but the route gives effectively-once: sink second"),
+        "{error}"
+    );
     build().options(small(&folder)).run().await.unwrap();
     for database in ["out.db", "second.db"] {
-        let rows = folder.query(database, "select count(distinct item_id), count(*), sum(n) from items").await;
+        let rows =
+            folder.query(database, "select count(distinct item_id), count(*), sum(n) from items").await;
         assert_eq!(rows[0], [Some("20".to_owned()), Some("20".to_owned()), Some("190".to_owned())]);
     }
 }
@@ -326,7 +343,10 @@ async fn another_input_under_the_same_name_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_means_upsert_and_a_missing_key_is_the_items_error() {
     let folder = Folder::new();
-    folder.write("in.jsonl", "{\"k\":\"a\",\"v\":1}\n{\"k\":\"b\",\"v\":2}\n{\"k\":\"a\",\"v\":3}\n{\"v\":4}\n");
+    folder.write(
+        "in.jsonl",
+        "{\"k\":\"a\",\"v\":1}\n{\"k\":\"b\",\"v\":2}\n{\"k\":\"a\",\"v\":3}\n{\"v\":4}\n",
+    );
     let report = folder
         .pipeline()
         .sink("out", folder.table_sink().with_key("k").with_columns(["k", "v"]))

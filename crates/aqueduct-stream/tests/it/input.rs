@@ -112,7 +112,13 @@ async fn the_last_of_duplicate_keys_wins_on_the_plain_and_on_the_typed_path() {
     assert_eq!(output, "{\"a\":3,\"b\":2}\n");
     let folder = Folder::new();
     folder.write("in.jsonl", "{\"a\":1,\"b\":2,\"a\":3}\n");
-    folder.pipeline().map("same", |o: &Only| Only { a: o.a }).sink("out", folder.file_sink()).run().await.unwrap();
+    folder
+        .pipeline()
+        .map("same", |o: &Only| Only { a: o.a })
+        .sink("out", folder.file_sink())
+        .run()
+        .await
+        .unwrap();
     assert_eq!(folder.read("out.jsonl"), "{\"a\":3}\n");
 }
 

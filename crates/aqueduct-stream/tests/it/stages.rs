@@ -2,9 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aqueduct_core::{Clock, Counts, Item, Payload, Record, Timestamp};
-use aqueduct_stream::{
-    AsyncStage, BatchStage, Emission, OnError, Options, Outcome, Stage, StageError,
-};
+use aqueduct_stream::{AsyncStage, BatchStage, Emission, OnError, Options, Outcome, Stage, StageError};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +40,8 @@ async fn filters_skip_and_typed_values_travel_between_stages() {
     assert_eq!(report.counts, Counts { read: 100, delivered: 20, skipped: 80, ..Counts::default() });
     let tens: String = (0..20).map(|n| format!("{{\"n\":{}}}\n", n * 10)).collect();
     assert_eq!(folder.read("out.jsonl"), tens);
-    let figures: Vec<_> = report.stages.iter().map(|stage| (stage.name.as_str(), stage.taken, stage.given)).collect();
+    let figures: Vec<_> =
+        report.stages.iter().map(|stage| (stage.name.as_str(), stage.taken, stage.given)).collect();
     assert_eq!(figures, [("source", 100, 100), ("double", 100, 100), ("tens", 100, 20)]);
 }
 
@@ -68,7 +67,8 @@ struct Fan;
 impl Stage for Fan {
     fn apply(&self, item: &Item) -> Result<Outcome, StageError> {
         let n = number(item);
-        let children = (0..n).map(|child| Emission::Next(record(&format!("{{\"n\":{n},\"child\":{child}}}"))));
+        let children =
+            (0..n).map(|child| Emission::Next(record(&format!("{{\"n\":{n},\"child\":{child}}}"))));
         let alert = Emission::To("alerts".into(), record(&format!("{{\"alert\":{n}}}")));
         Ok(Outcome::Many(children.chain((n == 2).then_some(alert)).collect()))
     }
@@ -174,7 +174,9 @@ impl Stage for AlwaysBusy {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_end_and_then_the_rule_decides() {
-    for (rule, delivered) in [(OnError::DeadLetter, 9), (OnError::Skip, 9), (OnError::Stop, 5), (OnError::Retry, 5)] {
+    for (rule, delivered) in
+        [(OnError::DeadLetter, 9), (OnError::Skip, 9), (OnError::Stop, 5), (OnError::Retry, 5)]
+    {
         let folder = Folder::new();
         folder.write_numbers(10);
         let (clock, owner) = Clock::manual(Timestamp(0));
@@ -237,7 +239,8 @@ async fn a_batch_stage_takes_batches_and_only_its_failed_items_are_set_aside() {
         .await
         .unwrap();
     assert_eq!((report.counts.delivered, report.counts.dead_lettered), (36, 4));
-    let expected: String = (0..40).filter(|n| n % 10 != 9).map(|n| format!("{{\"n\":{}}}\n", n * 2)).collect();
+    let expected: String =
+        (0..40).filter(|n| n % 10 != 9).map(|n| format!("{{\"n\":{}}}\n", n * 2)).collect();
     assert_eq!(folder.read("out.jsonl"), expected);
 }
 
@@ -259,13 +262,17 @@ async fn tables_that_are_not_ours_are_refused_with_what_they_have() {
     use sqlx::Connection;
     let folder = Folder::new();
     folder.write_numbers(3);
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.at("out.db")).create_if_missing(true);
+    let options =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(folder.at("out.db")).create_if_missing(true);
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
     sqlx::query("create table items (a, b)").execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let failure = folder.pipeline().sink("out", folder.table_sink()).run().await.unwrap_err();
     let text = words(&failure);
-    assert!(text.contains("table items is there already, with the columns a, b and without item_id"), "{text}");
+    assert!(
+        text.contains("table items is there already, with the columns a, b and without item_id"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,11 +281,19 @@ async fn a_pipeline_that_makes_no_sense_is_refused_before_anything_is_touched() 
     folder.write_numbers(1);
     let no_sink = folder.pipeline().run().await.unwrap_err();
     assert_eq!(words(&no_sink), "the pipeline has no sink");
-    let twice = folder.pipeline().sink("a", folder.file_sink()).sink("a", folder.table_sink()).run().await.unwrap_err();
+    let twice = folder
+        .pipeline()
+        .sink("a", folder.file_sink())
+        .sink("a", folder.table_sink())
+        .run()
+        .await
+        .unwrap_err();
     assert!(words(&twice).starts_with("two parts of the pipeline are named \"a\""), "{twice}");
-    let unknown = folder.pipeline().stage("fan", Fan).sink("out", folder.file_sink()).run().await.unwrap_err();
+    let unknown =
+        folder.pipeline().stage("fan", Fan).sink("out", folder.file_sink()).run().await.unwrap_err();
     assert_eq!(words(&unknown), "stage \"fan\" writes to \"alerts\", but the sinks are out");
-    let nowhere = folder.pipeline().stage("fan", Fan).sink("alerts", folder.file_sink()).run().await.unwrap_err();
+    let nowhere =
+        folder.pipeline().stage("fan", Fan).sink("alerts", folder.file_sink()).run().await.unwrap_err();
     assert!(words(&nowhere).starts_with("no sink takes the items"), "{nowhere}");
     let options = Options { workers: 0, ..Options::default() };
     let zero = folder.pipeline().sink("out", folder.file_sink()).options(options).run().await.unwrap_err();

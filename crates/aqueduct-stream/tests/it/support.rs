@@ -32,7 +32,9 @@ impl Folder {
 
     /// A pipeline from `in.jsonl` whose data folder is here.
     pub fn pipeline(&self) -> Pipeline {
-        Pipeline::named("test").source(Jsonl::new(self.at("in.jsonl")).named("in.jsonl")).data_dir(self.at("data"))
+        Pipeline::named("test")
+            .source(Jsonl::new(self.at("in.jsonl")).named("in.jsonl"))
+            .data_dir(self.at("data"))
     }
 
     pub fn file_sink(&self) -> JsonlSink {
@@ -70,7 +72,9 @@ pub async fn query(path: &Path, sql: &'static str) -> Vec<Vec<Option<String>>> {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
     let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
-    rows.iter().map(|row| (0..row.len()).map(|at| row.get_unchecked::<Option<String>, _>(at)).collect()).collect()
+    rows.iter()
+        .map(|row| (0..row.len()).map(|at| row.get_unchecked::<Option<String>, _>(at)).collect())
+        .collect()
 }
 
 /// An error and all its causes.

@@ -1,0 +1,89 @@
+//! Faults of the disk. They are injected into real system calls; `cargo xtask test` installs what that needs.
+
+use std::process::Command;
+
+use crate::support::{Call, Folder, TO_FILE, TO_TABLE, numbers};
+
+/// Runs the pipeline while `inject` (in the words of strace) goes wrong for `path` alone.
+fn with_fault(folder: &Folder, path: &str, inject: &str) -> Call {
+    let path = folder.at(path);
+    let inject = format!("inject={inject}");
+    let arguments = [
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        path.to_str().unwrap(),
+        "-e",
+        inject.as_str(),
+        env!("CARGO_BIN_EXE_aqueduct"),
+        "run",
+        "pipeline.toml",
+    ];
+    let output = folder.program("strace", &arguments).output();
+    Call::of(output.expect("strace runs; install it with: apt-get install strace"))
+}
+
+#[test]
+fn a_full_disk_stops_the_run_and_the_next_one_finishes() {
+    let folder = Folder::new(TO_FILE, numbers(1000));
+    with_fault(&folder, "out.jsonl", "write:error=ENOSPC:when=2+")
+        .fails(1, &["sink results: ", "out.jsonl cannot be written", "No space left on device"]);
+    assert_eq!(folder.run(&[]).code, 0);
+    assert_eq!(folder.read("out.jsonl"), numbers(1000));
+
+    let folder = Folder::new(TO_TABLE, numbers(20_000));
+    with_fault(&folder, "out.db-wal", "pwrite64:error=ENOSPC:when=40+").fails(1, &["disk is full"]);
+    let call = folder.run(&[]);
+    assert_eq!(call.code, 0, "{call:?}");
+    assert_eq!(folder.sql("out.db", "select count(*) || ' ' || sum(n) from items"), "20000 199990000");
+}
+
+#[test]
+fn a_failed_sync_stops_the_run_and_is_not_tried_again() {
+    let folder = Folder::new(TO_FILE, numbers(1000));
+    with_fault(&folder, "out.jsonl", "fdatasync:error=EIO:when=1").fails(
+        1,
+        &["syncing ", "out.jsonl failed; nothing of this epoch counts as written", "Input/output error"],
+    );
+    assert_eq!(folder.call(&["status", "-o", "json"]).json()["delivered"], 0);
+    assert_eq!(folder.run(&[]).code, 0);
+    assert_eq!(folder.read("out.jsonl"), numbers(1000));
+}
+
+/// Root may write anywhere, so a run as root is given to the user nobody.
+#[cfg(unix)]
+#[test]
+fn a_read_only_folder_is_named() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    let folder = Folder::new(TO_TABLE, numbers(3));
+    let own = std::fs::metadata(folder.path()).unwrap().uid();
+    let run = || {
+        let mut command: Command = folder.command(&["run", "pipeline.toml", "--data-dir", "/nowhere/data"]);
+        if own == 0 {
+            command.uid(65_534).gid(65_534);
+        }
+        Call::of(command.output().unwrap())
+    };
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o555)).unwrap();
+    let no_folder = run();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    no_folder.fails(1, &["the data folder /nowhere/data cannot be written"]);
+
+    // With a data folder that can be written, the database is what cannot.
+    let data = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(data.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    folder.sql("out.db", "create table other (a)");
+    std::fs::set_permissions(folder.at("out.db"), PermissionsExt::from_mode(0o444)).unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o555)).unwrap();
+    let data_dir = data.path().to_str().unwrap().to_owned();
+    let mut command = folder.command(&["run", "pipeline.toml", "--data-dir", &data_dir]);
+    if own == 0 {
+        command.uid(65_534).gid(65_534);
+    }
+    let call = Call::of(command.output().unwrap());
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    call.fails(1, &["out.db cannot be written: the file, its folder or its disk is read-only"]);
+}
