@@ -152,7 +152,7 @@ fn two_processes_on_one_data_folder() {
 fn a_ledger_of_a_newer_version() {
     let folder = Folder::new(TO_FILE, numbers(3));
     assert_eq!(folder.run(&[]).code, 0);
-    folder.sql(".aqueduct/t/ledger.db", "update aqueduct_meta set value = '99' where key = 'format'");
+    folder.sql(".aqueduct/t/ledger.db", "update aqueduct_meta set value = 99 where key = 'format'");
     let before = std::fs::read(folder.at(".aqueduct/t/ledger.db")).unwrap();
     for verb in ["run", "status"] {
         folder

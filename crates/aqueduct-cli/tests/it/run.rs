@@ -149,11 +149,17 @@ fn signal(process: u32, name: &str) {
     );
 }
 
-/// A pipeline that writes to a pipe nobody reads stands still when the pipe is full, at a known place.
+/// Items of a stuck pipeline.
+const ITEMS: u64 = 1000;
+
+/// A pipeline that writes to a pipe nobody reads. One batch is 2 MB and a pipe holds 64 KiB, so once its first
+/// line is there, the run stands still in the middle of its first batch.
 fn stuck() -> (Folder, std::process::Child) {
     let pipeline = TO_FILE.replace("type = \"jsonl\"\npath = \"out.jsonl\"", "type = \"stdout\"");
-    let folder = Folder::new(&pipeline, numbers(200_000));
-    let arguments = ["run", "--set", "run.window_items=1000"];
+    let pad = "x".repeat(20_000);
+    let input: String = (0..ITEMS).map(|n| format!("{{\"n\":{n},\"pad\":\"{pad}\"}}\n")).collect();
+    let folder = Folder::new(&pipeline, input);
+    let arguments = ["run", "--set", "run.window_items=200"];
     let mut child = folder.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
@@ -172,11 +178,11 @@ fn the_first_interrupt_drains_and_commits_and_the_next_run_continues() {
         );
         let status = folder.call(&["status", "-o", "json"]).json();
         let read = status["read"].as_u64().unwrap();
-        assert!((1..200_000).contains(&read), "{status}");
+        assert!((1..ITEMS).contains(&read), "{status}");
         assert_eq!((&status["delivered"], &status["run"]), (&status["read"], &"stopped early".into()));
         let rest = folder.run(&[]);
         assert_eq!(rest.code, 0, "{}", rest.err);
-        assert_eq!(rest.out.lines().count() as u64, 200_000 - read);
+        assert_eq!(rest.out.lines().count() as u64, ITEMS - read);
     }
 }
 
@@ -198,7 +204,7 @@ fn the_second_interrupt_stops_at_once_and_loses_nothing() {
     let committed = folder.call(&["status", "-o", "json"]);
     let read = if committed.code == 4 { 0 } else { committed.json()["read"].as_u64().unwrap() };
     let rest = folder.run(&[]);
-    assert_eq!((rest.code, rest.out.lines().count() as u64), (0, 200_000 - read), "{}", rest.err);
+    assert_eq!((rest.code, rest.out.lines().count() as u64), (0, ITEMS - read), "{}", rest.err);
 }
 
 #[test]

@@ -31,8 +31,16 @@ pub enum Number {
 }
 
 /// A valid JSON value inside a record: its text, read when somebody asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RawJson<'a>(&'a str);
+///
+/// It holds bytes and not a `str`, so that a value that is only copied is not checked for UTF-8 once more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RawJson<'a>(&'a [u8]);
+
+impl std::fmt::Debug for RawJson<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RawJson").field(&self.as_text()).finish()
+    }
+}
 
 impl<'a> RawJson<'a> {
     /// Checks that `text` is one JSON value without white space around it.
@@ -42,24 +50,30 @@ impl<'a> RawJson<'a> {
     /// [`super::JsonError`] says what is wrong and where.
     pub fn parse(text: &'a str) -> Result<Self, super::JsonError> {
         scan::check_value(text)?;
-        Ok(Self(text))
+        Ok(Self(text.as_bytes()))
     }
 
     /// The caller vouches for the text: it is a slice of something that was checked.
-    pub(crate) fn trusted(text: &'a str) -> Self {
+    pub(crate) fn trusted(text: &'a [u8]) -> Self {
         Self(text)
+    }
+
+    /// The value's bytes, as they are written.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
     }
 
     /// The value as it is written.
     #[must_use]
     pub fn as_text(self) -> &'a str {
-        self.0
+        utf8(self.0)
     }
 
     /// What kind of value it is, from its first byte.
     #[must_use]
     pub fn kind(self) -> Kind {
-        match self.0.as_bytes().first() {
+        match self.0.first() {
             Some(b'"') => Kind::Text,
             Some(b'{') => Kind::Object,
             Some(b'[') => Kind::Array,
@@ -79,8 +93,8 @@ impl<'a> RawJson<'a> {
     #[must_use]
     pub fn as_bool(self) -> Option<bool> {
         match self.0 {
-            "true" => Some(true),
-            "false" => Some(false),
+            b"true" => Some(true),
+            b"false" => Some(false),
             _ => None,
         }
     }
@@ -91,14 +105,15 @@ impl<'a> RawJson<'a> {
         if self.kind() != Kind::Number {
             return None;
         }
-        if let Some(integer) = short_integer(self.0.as_bytes()) {
+        if let Some(integer) = short_integer(self.0) {
             return Some(Number::Integer(integer));
         }
-        let float = || self.0.parse::<f64>().ok();
-        if self.0.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+        let text = utf8(self.0);
+        let float = || text.parse::<f64>().ok();
+        if text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
             return float().map(Number::Float);
         }
-        match self.0.parse::<i64>() {
+        match text.parse::<i64>() {
             Ok(integer) => Some(Number::Integer(integer)),
             Err(_) => float().map(Number::Wide),
         }
@@ -129,7 +144,7 @@ impl<'a> RawJson<'a> {
         if self.kind() != Kind::Text {
             return None;
         }
-        Some(unescaped(&self.0[1..self.0.len() - 1]))
+        Some(unescaped(utf8(&self.0[1..self.0.len() - 1])))
     }
 
     /// The value of a field, if this is an object that has it. Of duplicate keys the last wins.
@@ -164,7 +179,7 @@ impl<'a> RawJson<'a> {
         let in_object = self.kind() == Kind::Object;
         let rest = match self.kind() {
             Kind::Object | Kind::Array => &self.0[1..self.0.len() - 1],
-            _ => "",
+            _ => &[],
         };
         Entries { rest, in_object }
     }
@@ -173,7 +188,7 @@ impl<'a> RawJson<'a> {
 /// The values of a list or an object, in order.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
-    rest: &'a str,
+    rest: &'a [u8],
     in_object: bool,
 }
 
@@ -181,15 +196,14 @@ impl<'a> Iterator for Entries<'a> {
     type Item = (Option<Cow<'a, str>>, RawJson<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        const BETWEEN: [char; 5] = [' ', '\t', '\n', '\r', ','];
-        let mut rest = self.rest.trim_start_matches(BETWEEN);
+        let mut rest = skip(self.rest, b" \t\n\r,");
         if rest.is_empty() {
             return None;
         }
         let name = if self.in_object {
             let len = scan::value_len(rest);
-            let name = unescaped(&rest[1..len - 1]);
-            rest = rest[len..].trim_start_matches([' ', '\t', '\n', '\r', ':']);
+            let name = unescaped(utf8(&rest[1..len - 1]));
+            rest = skip(&rest[len..], b" \t\n\r:");
             Some(name)
         } else {
             None
@@ -198,6 +212,16 @@ impl<'a> Iterator for Entries<'a> {
         self.rest = rest;
         Some((name, RawJson(value)))
     }
+}
+
+/// Records are UTF-8 by construction, and values begin and end at ASCII bytes.
+fn utf8(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("a value of a record is UTF-8 by construction")
+}
+
+fn skip<'a>(bytes: &'a [u8], what: &[u8]) -> &'a [u8] {
+    let start = bytes.iter().position(|byte| !what.contains(byte)).unwrap_or(bytes.len());
+    &bytes[start..]
 }
 
 /// Reads up to 18 digits without a checked parse: they cannot overflow.

@@ -26,6 +26,8 @@ pub(super) enum Output {
 pub(super) struct Database {
     pub(super) store: Box<dyn Store>,
     pub(super) fence: Fence,
+    /// The tables that this run has named in a commit already.
+    pub(super) tables: Vec<String>,
 }
 
 /// Makes epochs of finished batches, in the order of the input, and makes them durable.
@@ -216,7 +218,7 @@ impl Committer {
         }
         for (database, commit) in self.databases.iter_mut().zip(commits.iter_mut()).skip(1) {
             if commit.rows.iter().any(|rows| !rows.is_empty()) {
-                add_tables(commit);
+                add_tables(commit, &mut database.tables);
                 let commit = std::mem::replace(commit, Commit::new("", database.fence, at));
                 self.runtime.block_on(database.store.commit(commit))?;
                 failpoint::hit("second-store-after")
@@ -225,7 +227,7 @@ impl Committer {
         }
         self.epoch += 1;
         let mut ledger = commits.swap_remove(0);
-        add_tables(&mut ledger);
+        add_tables(&mut ledger, &mut self.databases[0].tables);
         ledger.dead_letters = epoch.letters;
         if self.guarantee == Guarantee::AtLeastOnce {
             // Results first, the position after, each in a transaction of its own.
@@ -320,12 +322,14 @@ fn rows_of(
     Ok(Some(rows))
 }
 
-/// A commit names the tables of its rows, so that they are there and as they should be.
-fn add_tables(commit: &mut Commit) {
+/// The first commit of a run with rows for a table names it, so that it is there and as it should be.
+fn add_tables(commit: &mut Commit, known: &mut Vec<String>) {
     commit.rows.retain(|rows| !rows.is_empty());
     for rows in &commit.rows {
-        if !commit.tables.iter().any(|table| table.name == rows.table().name) {
-            commit.tables.push((**rows.table()).clone());
+        let table = rows.table();
+        if !known.contains(&table.name) {
+            known.push(table.name.clone());
+            commit.tables.push((**table).clone());
         }
     }
 }

@@ -170,7 +170,7 @@ impl Databases {
             }
             let store = Box::new(SqliteStore::open(path).await?);
             self.index.insert(same_file_key(path), self.all.len());
-            self.all.push(Database { store, fence: aqueduct_core::Fence::default() });
+            self.all.push(Database { store, fence: aqueduct_core::Fence::default(), tables: Vec::new() });
         }
         Ok(())
     }

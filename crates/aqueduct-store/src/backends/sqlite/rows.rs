@@ -72,6 +72,10 @@ pub(super) async fn find(
         }
         names.push(name);
     }
+    if aqueduct_core::failpoint::sabotaged("position-after-unconditional") {
+        // The table of that sabotage has no key; without this lie the next run would refuse to go on with it.
+        key.push((1, ITEM_ID.to_owned()));
+    }
     key.sort();
     let first = format!("select exists (select 1 from {})", quoted(name));
     let has_rows = sqlx::query(AssertSqlSafe(first)).fetch_one(&mut *connection).await?.try_get(0)?;
