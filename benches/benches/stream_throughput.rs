@@ -137,6 +137,10 @@ fn engine(
 }
 
 /// Blocks cut at line ends, parsed on all cores, written in order by whoever has the next one.
+#[expect(
+    clippy::unwrap_used,
+    reason = "what a person would write by hand, without the engine's care for errors"
+)]
 fn hand_written(input: &Path, output: &Path) -> std::io::Result<()> {
     struct Input {
         file: File,

@@ -106,7 +106,8 @@ impl Record {
     /// The fields in their order, keys as they are written in JSON (without quotes, escapes kept).
     pub fn fields(&self) -> impl ExactSizeIterator<Item = (&str, RawJson<'_>)> {
         self.fields.iter().map(|field| {
-            let key = std::str::from_utf8(self.key_bytes(field)).expect("a key of a record is UTF-8 by construction");
+            let key = std::str::from_utf8(self.key_bytes(field))
+                .expect("a key of a record is UTF-8 by construction");
             (key, self.value_of(field))
         })
     }

@@ -1,5 +1,7 @@
 //! The binary as a person uses it: real files, real databases, real signals.
 
+#![cfg(test)]
+
 mod bad_input;
 mod commands;
 mod environment;

@@ -16,7 +16,7 @@ const VARIABLES: [&str; 8] = [
 ];
 
 /// From `in.jsonl` to one JSON lines file.
-pub const TO_FILE: &str = r#"
+pub(crate) const TO_FILE: &str = r#"
 name = "t"
 [source]
 type = "jsonl"
@@ -27,7 +27,7 @@ path = "out.jsonl"
 "#;
 
 /// From `in.jsonl` to a table.
-pub const TO_TABLE: &str = r#"
+pub(crate) const TO_TABLE: &str = r#"
 name = "t"
 [source]
 type = "jsonl"
@@ -38,18 +38,18 @@ path = "out.db"
 table = "items"
 "#;
 
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 /// What a call gave.
 #[derive(Debug)]
-pub struct Call {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Call {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Call {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
@@ -58,13 +58,13 @@ impl Call {
     }
 
     /// Standard output as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Demands an exit code and pieces of standard error.
     #[track_caller]
-    pub fn fails(&self, code: i32, pieces: &[&str]) {
+    pub(crate) fn fails(&self, code: i32, pieces: &[&str]) {
         assert_eq!(self.code, code, "{self:?}");
         for piece in pieces {
             assert!(self.err.contains(piece), "{piece:?} is not in:\n{}", self.err);
@@ -74,36 +74,36 @@ impl Call {
 
 impl Folder {
     /// A folder with `pipeline.toml` and `in.jsonl`.
-    pub fn new(pipeline: &str, input: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn new(pipeline: &str, input: impl AsRef<[u8]>) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.write("pipeline.toml", pipeline);
         folder.write("in.jsonl", input);
         folder
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.at(name), content).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.at(name)).unwrap_or_default()
     }
 
     /// The binary, in this folder, without the variables that change it.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.program(env!("CARGO_BIN_EXE_aqueduct"), arguments)
     }
 
     /// Any program, in this folder.
-    pub fn program(&self, program: &str, arguments: &[&str]) -> Command {
+    pub(crate) fn program(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
         for variable in VARIABLES {
@@ -112,24 +112,24 @@ impl Folder {
         command
     }
 
-    pub fn call(&self, arguments: &[&str]) -> Call {
+    pub(crate) fn call(&self, arguments: &[&str]) -> Call {
         Call::of(self.command(arguments).output().unwrap())
     }
 
     /// `run pipeline.toml` with these further arguments.
-    pub fn run(&self, more: &[&str]) -> Call {
+    pub(crate) fn run(&self, more: &[&str]) -> Call {
         self.call(&[&["run", "pipeline.toml"], more].concat())
     }
 
     /// The reasons of all dead letters.
-    pub fn reasons(&self) -> Vec<String> {
+    pub(crate) fn reasons(&self) -> Vec<String> {
         let call = self.call(&["dlq", "ls", "-o", "jsonl"]);
         let letters = call.out.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         letters.map(|letter| letter["reason"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Asks a database of this folder for one text, as SQLite itself sees it.
-    pub fn sql(&self, database: &str, statement: &'static str) -> String {
+    pub(crate) fn sql(&self, database: &str, statement: &'static str) -> String {
         use sqlx::Connection;
         let path = self.at(database);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -145,6 +145,6 @@ impl Folder {
 }
 
 /// `{"n":0}` to `{"n":count-1}`.
-pub fn numbers(count: u64) -> String {
+pub(crate) fn numbers(count: u64) -> String {
     (0..count).map(|n| format!("{{\"n\":{n}}}\n")).collect()
 }

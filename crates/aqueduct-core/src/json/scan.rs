@@ -209,7 +209,8 @@ fn has_duplicates(bytes: &[u8], fields: &[Field]) -> bool {
     fields.iter().enumerate().any(|(index, field)| {
         let wanted = key(field);
         let (first, last) = (wanted.first().copied().unwrap_or(0), wanted.last().copied().unwrap_or(0));
-        let place = usize::from(first.wrapping_mul(7).wrapping_add(last.wrapping_mul(31))) ^ (wanted.len() & 0xff);
+        let place =
+            usize::from(first.wrapping_mul(7).wrapping_add(last.wrapping_mul(31))) ^ (wanted.len() & 0xff);
         let (word, bit) = (&mut seen[place / 64], 1 << (place % 64));
         let taken = *word & bit != 0;
         *word |= bit;

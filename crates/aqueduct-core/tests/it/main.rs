@@ -1,5 +1,7 @@
 //! Behaviour of the shared words, through the public surface.
 
+#![cfg(test)]
+
 mod clock;
 mod counts;
 mod item;

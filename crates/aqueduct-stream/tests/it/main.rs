@@ -1,5 +1,7 @@
 //! Whole pipelines through the public surface, on real files and real databases.
 
+#![cfg(test)]
+
 mod exact;
 mod input;
 mod stages;

@@ -32,7 +32,7 @@ async fn filters_skip_and_typed_values_travel_between_stages() {
     let report = folder
         .pipeline()
         .map("double", |n: &Number| Number { n: n.n * 2 })
-        .filter("tens", |n: &Number| n.n % 10 == 0)
+        .filter("tens", |n: &Number| n.n.is_multiple_of(10))
         .sink("out", folder.file_sink())
         .run()
         .await
