@@ -109,7 +109,8 @@ pub struct Settings {
     pub workers: Setting<usize>,
     /// The most items in one batch. Default 100.
     pub batch_size: Setting<usize>,
-    /// The most rows in one write to a database. Default 100.
+    /// The most rows in one write to a database. Default 100. Kept for sinks that write without an epoch, which do
+    /// not exist yet: an epoch is one transaction whatever its size.
     pub write_size: Setting<usize>,
     /// A named checkpoint is kept every so many batches. Default 10.
     pub checkpoint_interval: Setting<u64>,
@@ -171,7 +172,7 @@ impl Settings {
             line("run.max_elapsed_seconds", &seconds, true),
             line("run.allowed_dead_letter_ratio", &self.allowed_dead_letter_ratio, true),
             line("data_dir", &self.data_dir, true),
-            line("BATCH_SIZE (writes)", &self.write_size, true),
+            line("BATCH_SIZE (writes)", &self.write_size, false),
             line("MEMORY_CACHE_SIZE", &self.memory_cache_entries, false),
             line("AQUEDUCT_CACHE_NODES", &self.cache_nodes, false),
             self.redis_url.as_ref().map_or_else(|| unset("REDIS_URL"), |url| line("REDIS_URL", url, false)),

@@ -235,7 +235,9 @@ impl Threads {
         let (work_sender, work) = crossbeam_channel::bounded(start::BATCHES_MAX + 1);
         let (finished_sender, finished) = crossbeam_channel::bounded(2 * start::BATCHES_MAX + 2);
         let (done_sender, done) = oneshot::channel();
+        let alarm = Alarm(Arc::clone(shared));
         let committer = thread("committer", move || {
+            let _alarm = alarm;
             let end = committer.run(&finished);
             // The run waits for this; it is gone only when the run was dropped.
             let _ = done_sender.send(());
@@ -245,8 +247,13 @@ impl Threads {
         let mut workers = Vec::with_capacity(shared.options.workers);
         for number in 0..shared.options.workers {
             let (shared, work, finished) = (Arc::clone(shared), work.clone(), finished_sender.clone());
+            let alarm = Alarm(Arc::clone(&shared));
             let worker = worker::Worker::new(shared, finished, number as u64);
-            workers.push(thread("worker", move || worker.run(&work)).map_err(spawned("worker"))?);
+            let work = move || {
+                let _alarm = alarm;
+                worker.run(&work);
+            };
+            workers.push(thread("worker", work).map_err(spawned("worker"))?);
         }
         drop(finished_sender);
         let shared = Arc::clone(shared);
@@ -265,6 +272,18 @@ impl Threads {
             let _ = worker.join();
         }
         (reader, self.committer.join().ok())
+    }
+}
+
+/// Held by a thread whose panic is a bug of the engine: the run then ends with an error and does not hang.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail();
+            self.0.window.close();
+        }
     }
 }
 

@@ -65,8 +65,10 @@ fn read_all(
             let most = shared.options.batch_items.min(usize::try_from(left).unwrap_or(usize::MAX));
             // With the limit reached, one more look tells whether that was the end anyway.
             let Some(chunk) = source.next(most.max(1))? else { break };
-            if left == 0 {
-                return Ok(ReaderEnd::Limited);
+            match (left, chunk.items) {
+                (0, 0) => continue,
+                (0, _) => return Ok(ReaderEnd::Limited),
+                _ => {}
             }
             left -= (chunk.items as u64).min(left);
             let share = Share { items: chunk.items, bytes: chunk.weight };

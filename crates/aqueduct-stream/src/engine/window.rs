@@ -26,6 +26,8 @@ struct State {
     working: usize,
     /// Until the shape of every table is known, batches go through one at a time.
     narrow: bool,
+    /// A thread has panicked: nothing will leave any more, so nobody must wait for it.
+    closed: bool,
 }
 
 /// What one batch takes of the window.
@@ -44,7 +46,8 @@ impl Window {
     /// Waits until a batch of this size fits. A batch larger than the whole window fits when it is empty.
     pub(super) fn enter(&self, share: Share) {
         let mut state = self.lock();
-        while state.batches > 0
+        while !state.closed
+            && state.batches > 0
             && (state.narrow
                 || state.batches >= self.limits.batches
                 || state.items + share.items > self.limits.items
@@ -70,6 +73,12 @@ impl Window {
     /// The tables' shapes are known.
     pub(super) fn widen(&self) {
         self.lock().narrow = false;
+        self.changed.notify_one();
+    }
+
+    /// Nobody waits here any more.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
         self.changed.notify_one();
     }
 

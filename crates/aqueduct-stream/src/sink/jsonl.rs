@@ -17,6 +17,9 @@ const PART_BYTES: u64 = 256 * 1024 * 1024;
 
 const MANIFEST: &str = "manifest.json";
 
+/// The manifest while it is written.
+const MANIFEST_NEW: &str = "manifest.json.new";
+
 /// Writes results as JSON lines: into one file when the path ends in `.jsonl`, else into a folder of parts.
 ///
 /// The ledger knows the committed length of each file. What is beyond it is cut off at the next start; a file
@@ -95,7 +98,8 @@ impl JsonlSink {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             // A manifest is derived, and half of one is what a kill leaves behind.
-            let ours = name.starts_with(MANIFEST) || self.marks.iter().any(|mark| mark.part == name);
+            let manifest = !self.marks.is_empty() && (name == MANIFEST || name == MANIFEST_NEW);
+            let ours = manifest || self.marks.iter().any(|mark| mark.part == name);
             if !ours {
                 return Err(unknown(entry.path()));
             }
@@ -181,7 +185,7 @@ impl JsonlSink {
         let mut text =
             serde_json::to_string_pretty(&manifest).expect("a struct of numbers and texts is always JSON");
         text.push('\n');
-        let beside = self.path.join(format!("{MANIFEST}.new"));
+        let beside = self.path.join(MANIFEST_NEW);
         std::fs::write(&beside, text).map_err(io)?;
         std::fs::rename(&beside, self.path.join(MANIFEST)).map_err(io)?;
         failpoint::hit("manifest-after").map_err(|error| io(io::Error::other(error)))
@@ -212,13 +216,16 @@ impl Sink for JsonlSink {
         self.marks = opening.marks.to_vec();
         self.refuse_unknown()?;
         let folder = if self.is_folder() { Some(self.path.as_path()) } else { self.path.parent() };
-        if let Some(folder) = folder {
+        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
             std::fs::create_dir_all(folder).map_err(|error| self.io(folder, error))?;
+            sync_folder(&self.name, folder)?;
         }
         self.cut_tails(opening.guarantee)?;
         if self.marks.is_empty() {
             let mark = self.new_mark();
             self.marks.push(mark);
+        } else {
+            self.write_manifest()?;
         }
         if opening.guarantee == Guarantee::AtLeastOnce {
             // What an earlier run wrote and did not commit stays, and counts as written.
@@ -228,7 +235,6 @@ impl Sink for JsonlSink {
                     std::fs::metadata(&path).map_or(self.marks[at].bytes, |found| found.len());
             }
         }
-        self.write_manifest()?;
         Ok(self.marks.clone())
     }
 
@@ -293,7 +299,7 @@ fn sync(sink: &str, path: &Path, file: &File) -> Result<(), SinkError> {
     failpoint::hit("file-sync-after").map_err(|error| failed(io::Error::other(error)))
 }
 
-/// A new file is there for good only when its folder is synced too.
+/// A new file or folder is there for good only when the folder around it is synced too.
 fn sync_folder(sink: &str, path: &Path) -> Result<(), SinkError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| SinkError::Sync {

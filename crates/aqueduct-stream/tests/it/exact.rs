@@ -166,8 +166,13 @@ async fn a_folder_with_a_strangers_file_is_refused() {
     folder.write_numbers(5);
     std::fs::create_dir(folder.at("parts")).unwrap();
     folder.write("parts/part-00000.jsonl", "mine\n");
-    let failure = folder.pipeline().sink("out", JsonlSink::new(folder.at("parts"))).run().await.unwrap_err();
+    let run = || folder.pipeline().sink("out", JsonlSink::new(folder.at("parts"))).run();
+    let failure = run().await.unwrap_err();
     assert!(words(&failure).contains("part-00000.jsonl is there already"), "{failure}");
+    std::fs::rename(folder.at("parts/part-00000.jsonl"), folder.at("parts/manifest.json")).unwrap();
+    let failure = run().await.unwrap_err();
+    assert!(words(&failure).contains("manifest.json is there already"), "{failure}");
+    assert_eq!(folder.read("parts/manifest.json"), "mine\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -300,3 +300,32 @@ async fn a_pipeline_that_makes_no_sense_is_refused_before_anything_is_touched() 
     assert_eq!(words(&zero), "workers is 0; it must be from 1 to 1024");
     assert!(!folder.at("data").exists());
 }
+
+/// A destination that panics, as a sink from outside may.
+struct Panics;
+
+impl std::io::Write for Panics {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        panic!("a bug in a sink")
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_panics_ends_the_run_with_an_error_and_nothing_hangs() {
+    let folder = Folder::new();
+    folder.write_numbers(10_000);
+    let failure = folder
+        .pipeline()
+        .sink("out", aqueduct_stream::StdoutSink::to(Box::new(Panics)))
+        .options(Options { window_items: 50, ..small(&folder) })
+        .run()
+        .await
+        .unwrap_err();
+    assert!(words(&failure).starts_with("the committer thread of the engine stopped unexpectedly"), "{failure}");
+    let report = folder.pipeline().sink("out", folder.file_sink()).run().await.unwrap();
+    assert_eq!(report.counts.delivered, 10_000);
+}
