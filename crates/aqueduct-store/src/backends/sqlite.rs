@@ -34,6 +34,25 @@ use crate::error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
 ///
 /// The ledger's tables begin with `aqueduct_` and are keyed by pipeline, so that several pipelines may share
 /// a database. Everything else in the database is left alone.
+///
+/// # The tables
+///
+/// They may be read by anybody with plain SQL; times are milliseconds since 1970, payloads are blobs of text.
+///
+/// | table | one row for each | holds |
+/// |---|---|---|
+/// | `aqueduct_meta` | fact about the ledger | its format |
+/// | `aqueduct_pipeline` | pipeline | fence, generation, epoch, the nine counts, the newest run |
+/// | `aqueduct_partition` | file or stream that was read | number, position, revision |
+/// | `aqueduct_file` | output file | committed bytes and items |
+/// | `aqueduct_table` | table of a sink | columns, key, what a second row does |
+/// | `aqueduct_dead_letter` | item and stage that failed | reason, class, attempts, payload, original (with offset, length and SHA-256 where it is cut) |
+/// | `aqueduct_checkpoint` | named checkpoint | positions as JSON pairs of number and text, and the counts |
+/// | `aqueduct_state` | key of a stage's state | the value |
+/// | `aqueduct_journal` | journalled call | the result |
+///
+/// A result table has `item_id`, then the sink's columns without declared types. Its primary key is `item_id`,
+/// or the column that the sink upserts by.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
