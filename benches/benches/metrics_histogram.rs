@@ -40,7 +40,9 @@ fn recording(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("histogram");
     group.throughput(Throughput::Elements(VALUES as u64));
     let atomic = ours();
-    group.bench_function("ours, one thread", |b| b.iter(|| values.iter().for_each(|value| atomic.record(*value))));
+    group.bench_function("ours, one thread", |b| {
+        b.iter(|| values.iter().for_each(|value| atomic.record(*value)))
+    });
     let mut plain = theirs();
     group.bench_function("hdrhistogram, one thread, not shared", |b| {
         b.iter(|| values.iter().for_each(|value| plain.saturating_record(*value)));
@@ -50,7 +52,9 @@ fn recording(criterion: &mut Criterion) {
     group.bench_function("hdrhistogram behind a mutex, one thread", |b| {
         b.iter(|| values.iter().for_each(|value| record(*value)));
     });
-    group.bench_function("ours, two threads", |b| b.iter(|| on_two_threads(&values, |value| atomic.record(value))));
+    group.bench_function("ours, two threads", |b| {
+        b.iter(|| on_two_threads(&values, |value| atomic.record(value)))
+    });
     group.bench_function("hdrhistogram behind a mutex, two threads", |b| {
         b.iter(|| on_two_threads(&values, record));
     });

@@ -325,7 +325,10 @@ async fn a_sink_that_panics_ends_the_run_with_an_error_and_nothing_hangs() {
         .run()
         .await
         .unwrap_err();
-    assert!(words(&failure).starts_with("the committer thread of the engine stopped unexpectedly"), "{failure}");
+    assert!(
+        words(&failure).starts_with("the committer thread of the engine stopped unexpectedly"),
+        "{failure}"
+    );
     let report = folder.pipeline().sink("out", folder.file_sink()).run().await.unwrap();
     assert_eq!(report.counts.delivered, 10_000);
 }

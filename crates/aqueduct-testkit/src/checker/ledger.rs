@@ -1,0 +1,80 @@
+//! The ledger's own tables: dead letters, totals, the position in the input.
+
+use serde_json::Value;
+use sqlx::{Row, SqliteConnection};
+
+use super::Finding;
+use super::tally::tally;
+use crate::oracle::Expected;
+
+const PLACE: &str = "the ledger";
+const LETTERS: &str = "the dead letters";
+
+pub(super) async fn check(ledger: &mut SqliteConnection, expected: &Expected) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut note = |what: Result<Vec<Finding>, sqlx::Error>| match what {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(Finding::wrong(PLACE, format!("it cannot be read: {error}"))),
+    };
+    note(integrity(ledger).await);
+    note(letters(ledger, expected).await);
+    note(counts(ledger, expected).await);
+    note(position(ledger, expected).await);
+    findings
+}
+
+async fn integrity(ledger: &mut SqliteConnection) -> Result<Vec<Finding>, sqlx::Error> {
+    let rows = sqlx::query("pragma integrity_check").fetch_all(ledger).await?;
+    let said = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+    if said == ["ok"] { Ok(Vec::new()) } else { Ok(vec![Finding::wrong(PLACE, said.join(" | "))]) }
+}
+
+async fn letters(ledger: &mut SqliteConnection, expected: &Expected) -> Result<Vec<Finding>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select stage, reason, attempts, original from aqueduct_dead_letter where pipeline = 'crash' order by item_id",
+    );
+    let rows = rows.fetch_all(ledger).await?;
+    let mut findings = Vec::new();
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let original = String::from_utf8_lossy(&row.try_get::<Vec<u8>, _>("original")?).into_owned();
+        if row.try_get::<String, _>("reason")?.is_empty() || row.try_get::<i64, _>("attempts")? < 1 {
+            findings.push(Finding::wrong(LETTERS, format!("{original} has no reason or no attempt")));
+        }
+        found.push((original, row.try_get::<String, _>("stage")?));
+    }
+    let wanted: Vec<(String, String)> =
+        expected.letters.iter().map(|letter| (letter.original.clone(), letter.stage.to_owned())).collect();
+    findings.extend(tally(LETTERS, &wanted, &found));
+    Ok(findings)
+}
+
+async fn counts(ledger: &mut SqliteConnection, expected: &Expected) -> Result<Vec<Finding>, sqlx::Error> {
+    let row =
+        sqlx::query("select * from aqueduct_pipeline where pipeline = 'crash'").fetch_one(ledger).await?;
+    let mut findings = Vec::new();
+    for (name, wanted) in expected.counts() {
+        let found: i64 = row.try_get(name)?;
+        if u64::try_from(found) != Ok(wanted) {
+            findings.push(Finding::wrong(PLACE, format!("{name} is {found} instead of {wanted}")));
+        }
+    }
+    Ok(findings)
+}
+
+async fn position(ledger: &mut SqliteConnection, expected: &Expected) -> Result<Vec<Finding>, sqlx::Error> {
+    let rows = sqlx::query("select name, position from aqueduct_partition where pipeline = 'crash'");
+    let rows = rows.fetch_all(ledger).await?;
+    let mut positions = Vec::new();
+    for row in &rows {
+        let position: Option<String> = row.try_get("position")?;
+        let position: Option<Value> = position.and_then(|text| serde_json::from_str(&text).ok());
+        positions
+            .push((row.try_get::<String, _>("name")?, position.and_then(|value| value["offset"].as_u64())));
+    }
+    let wanted = [("input.jsonl".to_owned(), Some(expected.input_bytes))];
+    if positions == wanted {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Finding::wrong(PLACE, format!("the input is read to {positions:?} instead of {wanted:?}"))])
+}

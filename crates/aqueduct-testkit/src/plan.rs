@@ -1,0 +1,188 @@
+//! Which points are tried, and in which order.
+
+use std::collections::BTreeMap;
+
+use aqueduct_core::failpoint::POINTS;
+
+use crate::point::{Action, Blow, Point, Target};
+use crate::workload::SinkKind;
+
+/// How many passings of a fail point are tried at most; a workload has about a hundred epochs.
+const PASSINGS_MAX: u64 = 100;
+
+/// Every how manieth point strikes the resumed run too.
+const DOUBLE_EVERY: u64 = 4;
+
+/// Hands out points for one kind of sink: fail points and system calls by turns, each of their targets by
+/// turns, and within a target spread over its passings. No point is handed out twice.
+#[derive(Clone, Debug)]
+pub(crate) struct Planner {
+    sink: SinkKind,
+    fail_points: Turns,
+    calls: Turns,
+    /// What strikes resumed runs; these come early, since a resumed run may have little left to do.
+    seconds: Vec<Blow>,
+    given: u64,
+}
+
+impl Planner {
+    pub(crate) fn new(sink: SinkKind, calls: BTreeMap<Target, u64>) -> Self {
+        let fail_points = POINTS.iter().map(|name| (Target::FailPoint(name), PASSINGS_MAX));
+        let fail_points: Vec<(Target, u64)> = fail_points.collect();
+        let kill = |target: &Target| Blow { target: target.clone(), action: Action::Kill, at: 1 };
+        let mut seconds: Vec<Blow> = fail_points.iter().map(|(target, _)| kill(target)).collect();
+        seconds.extend(calls.keys().map(kill));
+        Self { sink, fail_points: Turns::new(fail_points), calls: Turns::new(calls), seconds, given: 0 }
+    }
+
+    /// Gives the next point, or none when all were given.
+    pub(crate) fn next(&mut self) -> Option<Point> {
+        let (first, other) = match self.given % 2 {
+            0 => (&mut self.fail_points, &mut self.calls),
+            _ => (&mut self.calls, &mut self.fail_points),
+        };
+        let (target, at) = first.next().or_else(|| other.next())?;
+        self.given += 1;
+        let mut blows = vec![Blow { target, action: Action::Kill, at }];
+        if self.given.is_multiple_of(DOUBLE_EVERY) {
+            let turn = usize::try_from(self.given / DOUBLE_EVERY).unwrap_or(0);
+            blows.push(self.seconds[turn % self.seconds.len()].clone());
+        }
+        Some(Point { sink: self.sink, sabotage: None, blows })
+    }
+
+    /// Learns that a run ended before this point: it passes the target less often.
+    pub(crate) fn not_reached(&mut self, point: &Point) {
+        if let Some(blow) = point.blows.first() {
+            let turns = match blow.target {
+                Target::FailPoint(_) => &mut self.fail_points,
+                Target::Call { .. } => &mut self.calls,
+            };
+            turns.limit(&blow.target, blow.at - 1);
+        }
+    }
+}
+
+/// Points at which something fails instead: every call for the first time and in the middle of the run, and
+/// every place in the code that can fail, the first time it is passed.
+pub(crate) fn errors(sink: SinkKind, calls: &BTreeMap<Target, u64>) -> Vec<Point> {
+    let error = |target: &Target, at| Point {
+        sink,
+        sabotage: None,
+        blows: vec![Blow { target: target.clone(), action: Action::Error, at }],
+    };
+    let mut points: Vec<Point> = POINTS.iter().map(|name| error(&Target::FailPoint(name), 1)).collect();
+    for (target, count) in calls {
+        points.push(error(target, 1));
+        if *count > 1 {
+            points.push(error(target, count / 2 + 1));
+        }
+    }
+    points
+}
+
+/// Targets that take turns.
+#[derive(Clone, Debug)]
+struct Turns {
+    targets: Vec<Passings>,
+    turn: usize,
+}
+
+impl Turns {
+    fn new(counts: impl IntoIterator<Item = (Target, u64)>) -> Self {
+        let targets = counts.into_iter().map(|(target, count)| Passings { target, count, step: 0 }).collect();
+        Self { targets, turn: 0 }
+    }
+
+    fn next(&mut self) -> Option<(Target, u64)> {
+        for _ in 0..self.targets.len() {
+            let at = self.turn % self.targets.len();
+            self.turn += 1;
+            if let Some(passing) = self.targets[at].next() {
+                return Some((self.targets[at].target.clone(), passing));
+            }
+        }
+        None
+    }
+
+    fn limit(&mut self, target: &Target, count: u64) {
+        if let Some(known) = self.targets.iter_mut().find(|known| known.target == *target) {
+            known.count = known.count.min(count);
+        }
+    }
+}
+
+/// The passings of one target: the first, then halves, quarters and so on, so that however many are tried,
+/// they are spread over all (van der Corput 1935, base 2, on the next power of two).
+#[derive(Clone, Debug)]
+struct Passings {
+    target: Target,
+    count: u64,
+    step: u64,
+}
+
+impl Passings {
+    fn next(&mut self) -> Option<u64> {
+        // The width stays when the count shrinks: it is that of the most passings there may be.
+        let bits = PASSINGS_MAX.max(self.count).next_power_of_two().ilog2();
+        while self.step < 1 << bits {
+            let at = self.step.reverse_bits() >> (u64::BITS - bits);
+            self.step += 1;
+            if at < self.count {
+                return Some(at + 1);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::{PASSINGS_MAX, Planner};
+    use crate::point::Target;
+    use crate::workload::SinkKind;
+
+    fn planner() -> Planner {
+        let call = |name: &str, count| {
+            (Target::Call { name: name.to_owned(), file: "results.db".to_owned() }, count)
+        };
+        Planner::new(SinkKind::Sqlite, BTreeMap::from([call("fsync", 3), call("pwrite64", 250)]))
+    }
+
+    #[test]
+    fn no_point_comes_twice_and_none_is_left_out() {
+        let mut planner = planner();
+        let mut firsts = BTreeSet::new();
+        while let Some(point) = planner.next() {
+            assert!(firsts.insert(point.blows[0].to_string()), "{point}");
+        }
+        let fail_points = aqueduct_core::failpoint::POINTS.len() as u64 * PASSINGS_MAX;
+        assert_eq!(firsts.len() as u64, fail_points + 3 + 250);
+    }
+
+    #[test]
+    fn every_target_has_its_turn_before_one_has_its_second() {
+        let mut planner = planner();
+        let targets = aqueduct_core::failpoint::POINTS.len();
+        let points: Vec<_> = (0..2 * targets).filter_map(|_| planner.next()).collect();
+        let named: BTreeSet<String> = points
+            .iter()
+            .filter(|point| matches!(point.blows[0].target, Target::FailPoint(_)))
+            .map(|point| point.blows[0].target.to_string())
+            .collect();
+        assert_eq!(named.len(), targets);
+    }
+
+    #[test]
+    fn what_is_never_passed_is_tried_once() {
+        let mut planner = planner();
+        let first = planner.next().expect("there are points");
+        let target = first.blows[0].target.clone();
+        planner.not_reached(&first);
+        while let Some(point) = planner.next() {
+            assert_ne!(point.blows[0].target, target);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Behaviour of the crash checker, through the public surface.
+
+mod campaign;
