@@ -20,7 +20,8 @@ fn with_payload<T: DeserializeOwned + Any, R>(
         return work(value);
     }
     let record = item.payload.record()?;
-    let value: T = serde_json::from_slice(record.as_bytes()).map_err(|error| {
+    // As text: serde then need not check every string of it for UTF-8 again.
+    let value: T = serde_json::from_str(record.as_text()).map_err(|error| {
         StageError::permanent(format!("the item is not a {}", short_type_name::<T>())).with_source(error)
     })?;
     work(&value)
