@@ -6,7 +6,8 @@ mod explain;
 mod run;
 mod status;
 
-use aqueduct_orchestrator::{ConfigErrors, Inputs, Override, PipelineSpec};
+use aqueduct_orchestrator::{ConfigErrors, Inputs, Override, PipelineSpec, RunRequest, assemble};
+use aqueduct_stream::SinkGuarantee;
 
 use crate::exit::Exit;
 use crate::flags::{Command, Flags, PipelineFile};
@@ -42,6 +43,23 @@ fn load(file: &PipelineFile) -> Result<PipelineSpec, Exit> {
         print_config_errors(&errors);
         Exit::Config
     })
+}
+
+/// Reads the file, and what each sink of it would guarantee. Nothing is touched.
+fn load_with_guarantees(file: &PipelineFile) -> Result<(PipelineSpec, Vec<SinkGuarantee>), Exit> {
+    let spec = load(file)?;
+    match assemble(&spec, RunRequest::default()).guarantees() {
+        Ok(guarantees) => Ok((spec, guarantees)),
+        Err(error) => {
+            output::error(&error);
+            Err(Exit::Config)
+        }
+    }
+}
+
+/// What the route as a whole gives.
+fn weakest(guarantees: &[SinkGuarantee]) -> &'static str {
+    guarantees.iter().map(|sink| sink.guarantee).min().map_or("none", |weakest| weakest.as_str())
 }
 
 fn print_config_errors(errors: &ConfigErrors) {

@@ -1,7 +1,7 @@
-use aqueduct_orchestrator::{RunRequest, StageKind, assemble};
+use aqueduct_orchestrator::StageKind;
 use serde::Serialize;
 
-use super::load;
+use super::{load_with_guarantees, weakest};
 use crate::exit::Exit;
 use crate::flags::{Format, Look};
 use crate::output;
@@ -35,27 +35,16 @@ struct CheckedSetting {
 
 /// Checks a file without touching anything.
 pub(super) fn check(look: &Look) -> Exit {
-    let spec = match load(&look.file) {
-        Ok(spec) => spec,
+    let (spec, guarantees) = match load_with_guarantees(&look.file) {
+        Ok(loaded) => loaded,
         Err(exit) => return exit,
-    };
-    let guarantees = match assemble(&spec, RunRequest::default()).guarantees() {
-        Ok(guarantees) => guarantees,
-        Err(error) => {
-            output::error(&error);
-            return Exit::Config;
-        }
     };
     let checked = Checked {
         pipeline: spec.name.clone(),
         ok: true,
         stages: spec.stages.len(),
         sinks: spec.sinks.len(),
-        guarantee: guarantees
-            .iter()
-            .map(|sink| sink.guarantee)
-            .min()
-            .map_or("none", |weakest| weakest.as_str()),
+        guarantee: weakest(&guarantees),
         expressions: expressions(&spec),
         settings: if look.output.verbose { settings(&spec) } else { Vec::new() },
     };

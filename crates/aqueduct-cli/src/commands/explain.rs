@@ -1,7 +1,7 @@
-use aqueduct_orchestrator::{RunRequest, StageKind, assemble, ledger_path};
+use aqueduct_orchestrator::{StageKind, ledger_path};
 use serde::Serialize;
 
-use super::load;
+use super::{load_with_guarantees, weakest};
 use crate::exit::Exit;
 use crate::flags::{Format, Look};
 use crate::output;
@@ -34,24 +34,13 @@ struct ExplainedSink {
 
 /// Tells what a pipeline does and what it guarantees.
 pub(super) fn explain(look: &Look) -> Exit {
-    let spec = match load(&look.file) {
-        Ok(spec) => spec,
+    let (spec, guarantees) = match load_with_guarantees(&look.file) {
+        Ok(loaded) => loaded,
         Err(exit) => return exit,
-    };
-    let guarantees = match assemble(&spec, RunRequest::default()).guarantees() {
-        Ok(guarantees) => guarantees,
-        Err(error) => {
-            output::error(&error);
-            return Exit::Config;
-        }
     };
     let explained = Explained {
         pipeline: spec.name.clone(),
-        guarantee: guarantees
-            .iter()
-            .map(|sink| sink.guarantee)
-            .min()
-            .map_or("none", |weakest| weakest.as_str()),
+        guarantee: weakest(&guarantees),
         ledger: ledger_path(&spec).display().to_string(),
         source: match &spec.source.kind {
             aqueduct_orchestrator::SourceKind::Jsonl { path, .. } => format!("jsonl {path}"),
