@@ -3,6 +3,7 @@
 use aqueduct_core::{Classified, Counts, ErrorClass, Item, Payload, Timestamp};
 use aqueduct_store::{DeadLetter, Original};
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use crate::error::StageError;
 use crate::rule::OnError;
@@ -289,11 +290,7 @@ impl Batch {
             ChunkContent::Bytes { .. } if of.original.len() > ORIGINAL_BYTES_MAX => Original::Cut {
                 offset: of.offset,
                 bytes: of.original.len() as u64,
-                sha256: sha2::Digest::finalize(sha2::Digest::chain_update(
-                    <sha2::Sha256 as sha2::Digest>::new(),
-                    &of.original,
-                ))
-                .into(),
+                sha256: Sha256::digest(&of.original).into(),
                 head: of.original.slice(..ORIGINAL_BYTES_MAX),
             },
             ChunkContent::Bytes { .. } => Original::Whole(of.original.clone()),
