@@ -27,7 +27,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("floors", "fails on a dependency that goes sideways or up"),
     ("docs [--check]", "writes the generated references, or tells whether they are current"),
     (
-        "crash [--points N] [--sink sqlite|jsonl|both] [--short]",
+        "crash [--points N] [--sink sqlite|jsonl|both|second|all] [--short]",
         "kills a run at every point and checks the resumed one",
     ),
     ("bench [NAME]", "runs the benches and prints few numbers"),

@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use crate::oracle::{Expected, Scored};
-use crate::workload::Places;
+use crate::workload::{Places, SECOND};
 
 /// What kind of broken promise was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +64,19 @@ pub async fn check(folder: &Path, expected: &Expected) -> Vec<Finding> {
             findings.extend(ledger::check(&mut ledger, expected).await);
             findings.extend(files::check_marks(&mut ledger, &places, expected.sink).await);
             if expected.sink.has_table() {
-                findings.extend(rows::check(&mut ledger, expected).await);
+                findings.extend(rows::check("results.db", &mut ledger, expected).await);
+            }
+            if expected.sink.has_second_table() {
+                match open(&places.second).await {
+                    Ok(mut second) => {
+                        findings.extend(ledger::check_integrity(SECOND, &mut second).await);
+                        findings.extend(rows::check(SECOND, &mut second, expected).await);
+                        findings.extend(rows::check_same_ids(&mut ledger, SECOND, &mut second).await);
+                    }
+                    Err(error) => {
+                        findings.push(Finding::wrong(SECOND, format!("it cannot be opened: {error}")))
+                    }
+                }
             }
         }
         Err(error) => findings.push(Finding::wrong("the ledger", format!("it cannot be opened: {error}"))),

@@ -7,14 +7,16 @@ use aqueduct_core::failpoint::POINTS;
 use crate::point::{Action, Blow, Point, Target};
 use crate::workload::SinkKind;
 
-/// How many passings of a fail point are tried at most; a workload has about a hundred epochs.
+/// How many passings of a fail point are tried at most for each database that commits; a workload has about a
+/// hundred epochs.
 const PASSINGS_MAX: u64 = 100;
 
 /// Every how manieth point strikes the resumed run too.
 const DOUBLE_EVERY: u64 = 4;
 
 /// Hands out points for one kind of sink: fail points and system calls by turns, each of their targets by
-/// turns, and within a target spread over its passings. No point is handed out twice.
+/// turns, and within a target spread over its passings. Writes to a file that no other kind has come first, so
+/// that a short campaign has them. No point is handed out twice.
 #[derive(Clone, Debug)]
 pub(crate) struct Planner {
     sink: SinkKind,
@@ -27,11 +29,17 @@ pub(crate) struct Planner {
 
 impl Planner {
     pub(crate) fn new(sink: SinkKind, calls: BTreeMap<Target, u64>) -> Self {
-        let fail_points = POINTS.iter().map(|name| (Target::FailPoint(name), PASSINGS_MAX));
+        let fail_points =
+            POINTS.iter().map(|name| (Target::FailPoint(name), PASSINGS_MAX * sink.databases()));
         let fail_points: Vec<(Target, u64)> = fail_points.collect();
         let kill = |target: &Target| Blow { target: target.clone(), action: Action::Kill, at: 1 };
         let mut seconds: Vec<Blow> = fail_points.iter().map(|(target, _)| kill(target)).collect();
         seconds.extend(calls.keys().map(kill));
+        let mut calls: Vec<(Target, u64)> = calls.into_iter().collect();
+        calls.sort_by_key(|(target, _)| match target {
+            Target::Call { name, file } if sink.alone_has(file) => u8::from(!name.contains("write")),
+            _ => 2,
+        });
         Self { sink, fail_points: Turns::new(fail_points), calls: Turns::new(calls), seconds, given: 0 }
     }
 
@@ -90,8 +98,8 @@ struct Turns {
 
 impl Turns {
     fn new(counts: impl IntoIterator<Item = (Target, u64)>) -> Self {
-        let targets = counts.into_iter().map(|(target, count)| Passings { target, count, step: 0 }).collect();
-        Self { targets, turn: 0 }
+        let passings = |(target, count)| Passings { target, count, bits: bits_for(count), step: 0 };
+        Self { targets: counts.into_iter().map(passings).collect(), turn: 0 }
     }
 
     fn next(&mut self) -> Option<(Target, u64)> {
@@ -114,19 +122,29 @@ impl Turns {
 
 /// The passings of one target: the first, then halves, quarters and so on, so that however many are tried,
 /// they are spread over all (van der Corput 1935, base 2, on the next power of two).
+///
+/// Ours differs in the last bit. Where two databases commit in each epoch, passings of the one are odd and those of
+/// the other even, and a plain halving would keep to the odd ones until half of all are tried. So the last bit is
+/// turned over where the bits before it have an odd sum, which still gives every number once.
 #[derive(Clone, Debug)]
 struct Passings {
     target: Target,
     count: u64,
+    /// The width of the numbers. It stays when the count shrinks.
+    bits: u32,
     step: u64,
+}
+
+/// How many bits the numbers below `count` need, and one at least.
+fn bits_for(count: u64) -> u32 {
+    count.max(2).next_power_of_two().ilog2()
 }
 
 impl Passings {
     fn next(&mut self) -> Option<u64> {
-        // The width stays when the count shrinks: it is that of the most passings there may be.
-        let bits = PASSINGS_MAX.max(self.count).next_power_of_two().ilog2();
-        while self.step < 1 << bits {
-            let at = self.step.reverse_bits() >> (u64::BITS - bits);
+        while self.step < 1 << self.bits {
+            let halved = self.step.reverse_bits() >> (u64::BITS - self.bits);
+            let at = halved ^ u64::from((halved >> 1).count_ones() % 2);
             self.step += 1;
             if at < self.count {
                 return Some(at + 1);
@@ -160,6 +178,32 @@ mod tests {
         }
         let fail_points = aqueduct_core::failpoint::POINTS.len() as u64 * PASSINGS_MAX;
         assert_eq!(firsts.len() as u64, fail_points + 3 + 250);
+    }
+
+    #[test]
+    fn passings_of_both_databases_are_tried_from_the_start() {
+        let planner = Planner::new(SinkKind::Second, BTreeMap::new());
+        let mut commits = planner.fail_points.targets[0].clone();
+        let first: Vec<u64> = (0..8).filter_map(|_| commits.next()).collect();
+        assert_eq!(first.iter().filter(|at| at.is_multiple_of(2)).count(), 4, "{first:?}");
+        assert!(first.iter().any(|at| *at > PASSINGS_MAX), "{first:?}");
+    }
+
+    #[test]
+    fn a_short_campaign_kills_at_writes_to_the_second_database() {
+        let call =
+            |name: &str, file: &str| (Target::Call { name: name.to_owned(), file: file.to_owned() }, 9);
+        let files =
+            ["results.db", "results.db-wal", "second.db", "second.db-wal", "second.db-shm", "data/lock"];
+        let names = ["fsync", "ftruncate", "openat", "pwrite64", "unlink"];
+        let calls = names.iter().flat_map(|name| files.iter().map(|file| call(name, file))).collect();
+        let mut planner = Planner::new(SinkKind::Second, calls);
+        let points: Vec<_> = (0..25).filter_map(|_| planner.next()).collect();
+        for target in
+            ["second-store-after", "pwrite64:second.db", "pwrite64:second.db-wal", "fsync:second.db-wal"]
+        {
+            assert!(points.iter().any(|point| point.blows[0].target.to_string() == target), "{target}");
+        }
     }
 
     #[test]

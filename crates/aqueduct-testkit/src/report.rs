@@ -1,8 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aqueduct_core::failpoint::POINTS;
 use serde_json::{Value, json};
 
 use crate::checker::{Fault, Finding};
@@ -70,6 +71,10 @@ pub struct SinkReport {
     pub wrong: usize,
     /// How long the resumed runs took.
     pub recoveries: Vec<Duration>,
+    /// How often a run was killed at each target, second blows included.
+    pub killed_at: BTreeMap<Target, usize>,
+    /// Targets at which an error was injected and stopped a run.
+    pub failed_at: BTreeSet<Target>,
 }
 
 impl SinkReport {
@@ -85,7 +90,21 @@ impl SinkReport {
             Some(Blow { target: Target::Call { .. }, .. }) => self.calls += 1,
             _ => self.fail_points += 1,
         }
+        for (number, blow) in point.blows.iter().enumerate() {
+            match blow.action {
+                Action::Kill if number < kills => {
+                    *self.killed_at.entry(blow.target.clone()).or_default() += 1
+                }
+                Action::Kill => {}
+                Action::Error => drop(self.failed_at.insert(blow.target.clone())),
+            }
+        }
         self.doubles += usize::from(kills > 1);
+    }
+
+    fn was_struck_at(&self, fail_point: &'static str) -> bool {
+        let target = Target::FailPoint(fail_point);
+        self.killed_at.contains_key(&target) || self.failed_at.contains(&target)
     }
 
     pub(crate) fn found(&mut self, findings: &[Finding]) {
@@ -127,12 +146,25 @@ impl Report {
         self.sinks.values().map(SinkReport::points).sum()
     }
 
-    /// Tells whether every promise held, every sabotage was caught, and enough points were tried.
+    /// The fail points that runs of a kind pass, by what the kind says of itself, and at which no run was struck,
+    /// although each is tried at its first passing. Over all kinds every fail point is said to be passed.
+    #[must_use]
+    pub fn never_passed(&self) -> Vec<(SinkKind, &'static str)> {
+        let missing = |kind: SinkKind, sink: &SinkReport| {
+            let missing = |name: &&'static str| kind.passes(name) && !sink.was_struck_at(name);
+            POINTS.iter().copied().filter(missing).map(|name| (kind, name)).collect::<Vec<_>>()
+        };
+        self.sinks.iter().flat_map(|(kind, sink)| missing(*kind, sink)).collect()
+    }
+
+    /// Tells whether every promise held, every sabotage was caught, enough points were tried, and every fail point
+    /// was passed.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.broken.is_empty()
             && self.sabotages.iter().all(|sabotage| sabotage.caught.is_some())
             && self.sinks.values().all(|sink| sink.points() >= sink.wanted)
+            && self.never_passed().is_empty()
     }
 
     /// The share of points at which a fault may still hide, with 95 % confidence, when none was found.
@@ -145,6 +177,8 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let sinks = self.sinks.iter().map(|(kind, sink)| {
+            let killed_at = sink.killed_at.iter().map(|(at, times)| (at.to_string(), *times));
+            let killed_at: BTreeMap<String, usize> = killed_at.collect();
             json!({
                 "sink": kind.as_str(),
                 "points": sink.points(),
@@ -158,8 +192,11 @@ impl Report {
                 "wrong": sink.wrong,
                 "recovery_seconds_p50": sink.recovery(Share::Half).as_secs_f64(),
                 "recovery_seconds_max": sink.recovery(Share::All).as_secs_f64(),
+                "killed_at": killed_at,
             })
         });
+        let never_passed: Vec<String> =
+            self.never_passed().iter().map(|(kind, name)| format!("{kind}/{name}")).collect();
         let sabotages = self.sabotages.iter().map(|sabotage| {
             let point = sabotage.caught.as_ref().map(|(point, _)| point.to_string());
             json!({ "name": sabotage.name, "caught_at": point })
@@ -171,6 +208,7 @@ impl Report {
         json!({
             "seed": self.seed,
             "points": self.points(),
+            "never_passed": never_passed,
             "lost": sum(|sink| sink.lost),
             "doubled": sum(|sink| sink.doubled),
             "wrong": sum(|sink| sink.wrong),
@@ -237,6 +275,9 @@ impl Report {
                 writeln!(f, "{kind}: only {} of {} points could be tried", sink.points(), sink.wanted)?;
             }
         }
+        for (kind, name) in self.never_passed() {
+            writeln!(f, "{kind}: no run ever passed the fail point {name}")?;
+        }
         match self.bound() {
             None => Ok(()),
             Some(bound) => {
@@ -254,14 +295,19 @@ impl Report {
 mod tests {
     use std::time::Duration;
 
+    use aqueduct_core::failpoint::POINTS;
+
     use super::{Broken, Report, Sabotaged, Share, SinkReport};
     use crate::checker::Finding;
-    use crate::point::Point;
+    use crate::point::{Point, Target};
     use crate::workload::SinkKind;
 
     fn report(points: usize) -> Report {
         let recoveries = (1..=points as u64).map(Duration::from_millis).collect();
-        let sink = SinkReport { wanted: 3, fail_points: points, recoveries, ..SinkReport::default() };
+        let passed = POINTS.iter().filter(|name| SinkKind::Sqlite.passes(name));
+        let failed_at = passed.map(|name| Target::FailPoint(name)).collect();
+        let sink =
+            SinkReport { wanted: 3, fail_points: points, recoveries, failed_at, ..SinkReport::default() };
         Report { sinks: [(SinkKind::Sqlite, sink)].into(), ..Report::default() }
     }
 
@@ -287,6 +333,21 @@ mod tests {
         assert!(missed.is_good());
         missed.sabotages.push(Sabotaged { name: "position-first", caught: None });
         assert!(!missed.is_good());
+    }
+
+    #[test]
+    fn a_fail_point_that_was_never_passed_is_not_good() {
+        let mut missed = report(3);
+        let sink = missed.sinks.get_mut(&SinkKind::Sqlite).expect("it is there");
+        assert!(sink.failed_at.remove(&Target::FailPoint("manifest-after")));
+        assert!(!missed.is_good());
+        assert!(missed.to_string().contains("sqlite: no run ever passed the fail point manifest-after"));
+        let kill: Point = "sqlite/claim-after=kill@1,manifest-after=kill@1".parse().expect("a point");
+        let sink = missed.sinks.get_mut(&SinkKind::Sqlite).expect("it is there");
+        sink.tried(&kill, 1);
+        assert!(!missed.is_good());
+        missed.sinks.get_mut(&SinkKind::Sqlite).expect("it is there").tried(&kill, 2);
+        assert!(missed.is_good());
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub(crate) const PIPELINE: &str = "crash";
 /// The table of results.
 pub(crate) const TABLE: &str = "evidence";
 
+/// The database besides the one with the ledger.
+pub(crate) const SECOND: &str = "second.db";
+
 /// Where the results of a workload go. Alerts go to a folder of JSON lines in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SinkKind {
@@ -28,11 +31,14 @@ pub enum SinkKind {
     Jsonl,
     /// Both, with the ledger beside the table.
     Both,
+    /// Two SQLite tables in two databases, with the ledger in the first: the second is written before it, and a
+    /// repeated epoch overwrites itself there by item id (decision 0001, R8).
+    Second,
 }
 
 impl SinkKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Sqlite, Self::Jsonl, Self::Both];
+    pub const ALL: [Self; 4] = [Self::Sqlite, Self::Jsonl, Self::Both, Self::Second];
 
     /// The name used on the command line and in reports.
     #[must_use]
@@ -41,6 +47,7 @@ impl SinkKind {
             Self::Sqlite => "sqlite",
             Self::Jsonl => "jsonl",
             Self::Both => "both",
+            Self::Second => "second",
         }
     }
 
@@ -49,12 +56,32 @@ impl SinkKind {
     }
 
     pub(crate) fn has_file(self) -> bool {
-        self != Self::Sqlite
+        matches!(self, Self::Jsonl | Self::Both)
+    }
+
+    pub(crate) fn has_second_table(self) -> bool {
+        self == Self::Second
     }
 
     /// How many sinks take every result.
     pub(crate) fn result_sinks(self) -> u64 {
-        u64::from(self.has_table()) + u64::from(self.has_file())
+        [self.has_table(), self.has_file(), self.has_second_table()].map(u64::from).iter().sum()
+    }
+
+    /// How many databases commit in each epoch.
+    pub(crate) fn databases(self) -> u64 {
+        1 + u64::from(self.has_second_table())
+    }
+
+    /// Tells whether an undisturbed run passes this fail point. One that does not, although this says so, is a
+    /// fault of the campaign: nothing was proven there.
+    pub(crate) fn passes(self, fail_point: &str) -> bool {
+        fail_point != "second-store-after" || self.has_second_table()
+    }
+
+    /// Tells whether no other kind has this file.
+    pub(crate) fn alone_has(self, file: &str) -> bool {
+        self.has_second_table() && file.starts_with(SECOND)
     }
 }
 
@@ -66,7 +93,7 @@ impl fmt::Display for SinkKind {
 
 /// A text that names no kind of sink.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not one of sqlite, jsonl, both")]
+#[error("{0:?} is not one of sqlite, jsonl, both, second")]
 pub struct SinkKindError(String);
 
 impl FromStr for SinkKind {
@@ -115,6 +142,7 @@ impl Workload {
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     pub(crate) ledger: PathBuf,
+    pub(crate) second: PathBuf,
     pub(crate) results: PathBuf,
     pub(crate) alerts: PathBuf,
 }
@@ -123,6 +151,7 @@ impl Places {
     pub(crate) fn of(folder: &Path, sink: SinkKind) -> Self {
         Self {
             ledger: folder.join(if sink.has_table() { "results.db" } else { "data/ledger.db" }),
+            second: folder.join(SECOND),
             results: folder.join("results.jsonl"),
             alerts: folder.join("alerts"),
         }
@@ -161,9 +190,35 @@ epoch_batches = 1
             "\n[[sink]]\nname = \"results\"\ntype = \"sqlite\"\npath = \"results.db\"\ntable = \"{TABLE}\"\n"
         ));
     }
+    if sink.has_second_table() {
+        text.push_str(&format!(
+            "\n[[sink]]\nname = \"second\"\ntype = \"sqlite\"\npath = \"{SECOND}\"\ntable = \"{TABLE}\"\n"
+        ));
+    }
     if sink.has_file() {
         text.push_str("\n[[sink]]\nname = \"lines\"\ntype = \"jsonl\"\npath = \"results.jsonl\"\n");
     }
     text.push_str("\n[[sink]]\nname = \"alerts\"\ntype = \"jsonl\"\npath = \"alerts\"\n");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use aqueduct_core::failpoint::POINTS;
+
+    use super::SinkKind;
+
+    #[test]
+    fn every_fail_point_is_passed_by_some_workload() {
+        for point in POINTS {
+            assert!(SinkKind::ALL.iter().any(|kind| kind.passes(point)), "{point}");
+        }
+    }
+
+    #[test]
+    fn a_kinds_name_names_it() {
+        for kind in SinkKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+    }
 }

@@ -14,7 +14,7 @@ const POINTS_DEFAULT: usize = 300;
 const POINTS_SHORT: usize = 25;
 
 const USAGE: &str =
-    "usage: aqueduct-crash --binary PATH [--points N] [--sink sqlite|jsonl|both|all] [--seed S]
+    "usage: aqueduct-crash --binary PATH [--points N] [--sink sqlite|jsonl|both|second|all] [--seed S]
                       [--short | --sabotage | --only POINT]
 
   --binary PATH   aqueduct, built with --features failpoints

@@ -11,22 +11,28 @@ const PLACE: &str = "the ledger";
 const LETTERS: &str = "the dead letters";
 
 pub(super) async fn check(ledger: &mut SqliteConnection, expected: &Expected) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = check_integrity(PLACE, ledger).await;
     let mut note = |what: Result<Vec<Finding>, sqlx::Error>| match what {
         Ok(found) => findings.extend(found),
         Err(error) => findings.push(Finding::wrong(PLACE, format!("it cannot be read: {error}"))),
     };
-    note(integrity(ledger).await);
     note(letters(ledger, expected).await);
     note(counts(ledger, expected).await);
     note(position(ledger, expected).await);
     findings
 }
 
-async fn integrity(ledger: &mut SqliteConnection) -> Result<Vec<Finding>, sqlx::Error> {
-    let rows = sqlx::query("pragma integrity_check").fetch_all(ledger).await?;
-    let said = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
-    if said == ["ok"] { Ok(Vec::new()) } else { Ok(vec![Finding::wrong(PLACE, said.join(" | "))]) }
+/// Lets SQLite check that a database is whole.
+pub(super) async fn check_integrity(place: &str, database: &mut SqliteConnection) -> Vec<Finding> {
+    let said = match sqlx::query("pragma integrity_check").fetch_all(database).await {
+        Ok(rows) => rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>(),
+        Err(error) => Err(error),
+    };
+    match said {
+        Ok(said) if said == ["ok"] => Vec::new(),
+        Ok(said) => vec![Finding::wrong(place, said.join(" | "))],
+        Err(error) => vec![Finding::wrong(place, format!("it cannot be read: {error}"))],
+    }
 }
 
 async fn letters(ledger: &mut SqliteConnection, expected: &Expected) -> Result<Vec<Finding>, sqlx::Error> {

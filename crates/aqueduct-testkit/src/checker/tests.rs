@@ -20,6 +20,8 @@ const SCHEMA: &str = "
     create table aqueduct_dead_letter (pipeline, item_id, stage, reason, attempts, original);
     create table evidence (item_id, id, project, passed, score);";
 
+const TABLE: &str = "create table evidence (item_id, id, project, passed, score);";
+
 /// An outcome in a folder, and what it must be.
 struct Outcome {
     folder: tempfile::TempDir,
@@ -87,7 +89,7 @@ impl Outcome {
         if self.expected.sink.has_file() {
             self.mark("lines", "results.jsonl", &places.results).await;
         }
-        let mut ledger = self.connect().await;
+        let mut ledger = connect(&places.ledger).await;
         for (at, letter) in self.expected.letters.iter().enumerate() {
             sqlx::query("insert into aqueduct_dead_letter values ('crash', ?, ?, 'no coverage', 1, ?)")
                 .bind(format!("i{at:04}"))
@@ -97,6 +99,17 @@ impl Outcome {
                 .await
                 .expect("inserted");
         }
+        self.write_rows(&mut ledger).await;
+        ledger.close().await.expect("closed");
+        if self.expected.sink.has_second_table() {
+            self.execute_second(TABLE).await;
+            let mut second = connect(&places.second).await;
+            self.write_rows(&mut second).await;
+            second.close().await.expect("closed");
+        }
+    }
+
+    async fn write_rows(&self, database: &mut SqliteConnection) {
         for (at, item) in self.expected.scored.iter().enumerate() {
             sqlx::query("insert into evidence values (?, ?, ?, ?, ?)")
                 .bind(format!("i{at:04}"))
@@ -104,11 +117,10 @@ impl Outcome {
                 .bind(&item.project)
                 .bind(item.passed)
                 .bind(item.score)
-                .execute(&mut ledger)
+                .execute(&mut *database)
                 .await
                 .expect("inserted");
         }
-        ledger.close().await.expect("closed");
     }
 
     async fn mark(&self, sink: &str, part: &str, path: &Path) {
@@ -120,15 +132,12 @@ impl Outcome {
         .await;
     }
 
-    async fn connect(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.places().ledger).create_if_missing(true);
-        options.connect().await.expect("the ledger opens")
+    async fn execute(&self, sql: &str) {
+        execute(&self.places().ledger, sql).await;
     }
 
-    async fn execute(&self, sql: &str) {
-        let mut ledger = self.connect().await;
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut ledger).await.expect("the statement runs");
-        ledger.close().await.expect("closed");
+    async fn execute_second(&self, sql: &str) {
+        execute(&self.places().second, sql).await;
     }
 
     /// Rewrites a file's lines.
@@ -152,6 +161,17 @@ impl Outcome {
     }
 }
 
+async fn connect(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    options.connect().await.expect("the database opens")
+}
+
+async fn execute(path: &Path, sql: &str) {
+    let mut database = connect(path).await;
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut database).await.expect("the statement runs");
+    database.close().await.expect("closed");
+}
+
 #[tokio::test]
 async fn a_good_outcome_passes() {
     for sink in SinkKind::ALL {
@@ -172,6 +192,24 @@ async fn a_doubled_row_is_found() {
     let outcome = Outcome::good(SinkKind::Both).await;
     outcome.execute("insert into evidence select 'i0017+', id, project, passed, score from evidence where item_id = 'i0017'").await;
     assert_eq!(outcome.faults().await, [Fault::Doubled]);
+}
+
+#[tokio::test]
+async fn a_second_table_that_lacks_or_repeats_an_item_is_found() {
+    for (change, fault) in [
+        ("delete from evidence where item_id = 'i0017'", Fault::Lost),
+        ("insert into evidence select * from evidence where item_id = 'i0017'", Fault::Doubled),
+        ("update evidence set score = score + 1e-13 where item_id = 'i0017'", Fault::Wrong),
+        ("update evidence set item_id = 'i0017+' where item_id = 'i0017'", Fault::Wrong),
+        ("drop table evidence", Fault::Wrong),
+    ] {
+        let outcome = Outcome::good(SinkKind::Second).await;
+        outcome.execute_second(change).await;
+        assert!(outcome.faults().await.contains(&fault), "{change}");
+    }
+    let outcome = Outcome::good(SinkKind::Second).await;
+    fs::remove_file(outcome.places().second).expect("removed");
+    assert_eq!(outcome.faults().await, [Fault::Wrong]);
 }
 
 #[tokio::test]
