@@ -1,8 +1,8 @@
 //! Records: JSON objects kept as the bytes they arrived in, checked once, read lazily.
 //!
 //! Why our own scanner: it validates, finds the top-level fields and notices duplicate keys in one pass over
-//! the line without building a tree, which no JSON crate offers without `unsafe`; decision 0002 has the
-//! measurement. Everything that needs a whole value goes through `serde_json`.
+//! the line without building a tree, and gives an index that the record owns. Decision 0002 has the other ways
+//! and the measurement. Everything that needs a whole value goes through `serde_json`.
 
 mod raw;
 mod scan;

@@ -70,7 +70,7 @@ enum Program {
 pub enum Engine {
     /// Our evaluator over the record's bytes.
     Native,
-    /// Crate `cel`'s interpreter over converted values; some ten times slower.
+    /// Crate `cel`'s interpreter over converted values; slower.
     Interpreter,
 }
 

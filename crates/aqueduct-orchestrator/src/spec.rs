@@ -58,7 +58,7 @@ pub struct SourceSpec {
 pub enum SourceKind {
     /// One JSON object a line.
     Jsonl {
-        /// The file, or a glob.
+        /// The file.
         path: Redacted,
         /// The longest line that is read; a longer one is treated as `on_error` says.
         line_bytes_max: usize,

@@ -17,7 +17,7 @@ pub(crate) struct Batch {
     pub(crate) sequence: u64,
     pub(crate) chunk: Chunk,
     /// The inputs, in their order; slots and events name them by index.
-    pub(crate) origins: Vec<Origin>,
+    pub(crate) inputs: Vec<Input>,
     pub(crate) slots: Vec<Slot>,
     /// The stage that comes next.
     pub(crate) step: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Batch {
 }
 
 /// One input of a batch.
-pub(crate) struct Origin {
+pub(crate) struct Input {
     pub(crate) offset: u64,
     pub(crate) original: Bytes,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Origin {
 /// An item on its way, and where it came from.
 pub(crate) struct Slot {
     pub(crate) item: Item,
-    pub(crate) origin: u32,
+    pub(crate) input: u32,
     /// The sink it was sent to past the other stages.
     pub(crate) to: Option<usize>,
     /// The stage it waits for.
@@ -94,10 +94,10 @@ pub(crate) enum Until {
 }
 
 impl Slot {
-    pub(crate) fn new(item: Item, origin: u32) -> Self {
+    pub(crate) fn new(item: Item, input: u32) -> Self {
         Self {
             item,
-            origin,
+            input,
             to: None,
             step: 0,
             children: 0,
@@ -111,7 +111,7 @@ impl Slot {
     fn child(&mut self, payload: Payload) -> Self {
         let id = self.item.id.child(self.children);
         self.children += 1;
-        Self::new(Item { id, payload }, self.origin)
+        Self::new(Item { id, payload }, self.input)
     }
 
     /// What the retry schedule needs to know about this item: when it failed first, and its last wait.
@@ -137,7 +137,7 @@ impl Batch {
         Self {
             sequence,
             chunk,
-            origins: Vec::new(),
+            inputs: Vec::new(),
             slots: Vec::new(),
             step: 0,
             events: Vec::new(),
@@ -166,7 +166,7 @@ impl Batch {
             }
             Outcome::Skip(_) => {
                 slot.gone = true;
-                self.events.push((slot.origin, Event::Skipped));
+                self.events.push((slot.input, Event::Skipped));
             }
             Outcome::Many(emissions) => return self.apply_many(index, emissions, sink_named, extra),
         }
@@ -228,9 +228,9 @@ impl Batch {
             slot.gone = true;
         }
         match total {
-            0 => self.events.push((slot.origin, Event::Skipped)),
+            0 => self.events.push((slot.input, Event::Skipped)),
             1 => {}
-            n => self.events.push((slot.origin, Event::Spawned(n - 1))),
+            n => self.events.push((slot.input, Event::Spawned(n - 1))),
         }
         if !children.is_empty() {
             extra.push((index, children));
@@ -249,9 +249,9 @@ impl Batch {
     ) {
         let slot = &mut self.slots[index];
         slot.gone = true;
-        let origin = slot.origin;
+        let input = slot.input;
         match on_error {
-            OnError::Skip => self.events.push((origin, Event::Skipped)),
+            OnError::Skip => self.events.push((input, Event::Skipped)),
             OnError::DeadLetter => {
                 let mut payload = Vec::new();
                 let payload = slot.item.payload.write_json(&mut payload).ok().map(|()| Bytes::from(payload));
@@ -264,28 +264,28 @@ impl Batch {
                     first: slot.first_failure.map_or(now, |(_, wall)| wall),
                     last: now,
                     payload,
-                    original: self.original(origin),
+                    original: self.original(input),
                 };
-                self.letters.push((origin, letter));
-                self.events.push((origin, Event::DeadLettered));
+                self.letters.push((input, letter));
+                self.events.push((input, Event::DeadLettered));
             }
             OnError::Stop | OnError::Retry => {
                 let item = slot.item.id.to_string();
-                self.stop_at(origin, Failure { stage: stage.to_owned(), item, source: Box::new(error) });
+                self.stop_at(input, Failure { stage: stage.to_owned(), item, source: Box::new(error) });
             }
         }
     }
 
     /// The run stops in front of this input; the earliest one wins.
-    pub(crate) fn stop_at(&mut self, origin: u32, failure: Failure) {
-        if self.cut.as_ref().is_none_or(|(cut, _)| origin < *cut) {
-            self.cut = Some((origin, failure));
+    pub(crate) fn stop_at(&mut self, input: u32, failure: Failure) {
+        if self.cut.as_ref().is_none_or(|(cut, _)| input < *cut) {
+            self.cut = Some((input, failure));
         }
     }
 
     /// The bytes that an input came as.
-    pub(crate) fn original(&self, origin: u32) -> Original {
-        let of = &self.origins[origin as usize];
+    pub(crate) fn original(&self, input: u32) -> Original {
+        let of = &self.inputs[input as usize];
         match &self.chunk.content {
             ChunkContent::Bytes { .. } if of.original.len() > ORIGINAL_BYTES_MAX => Original::Cut {
                 offset: of.offset,
@@ -314,14 +314,14 @@ impl Batch {
             }
         }
         let cut = self.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
-        self.slots.retain(|slot| !slot.gone && slot.origin < cut);
+        self.slots.retain(|slot| !slot.gone && slot.input < cut);
     }
 
     /// The counts of everything in front of the cut, deliveries aside.
     pub(crate) fn counts(&self) -> Counts {
         let cut = self.cut.as_ref().map(|(cut, _)| *cut);
         let mut counts = Counts { read: cut.map_or(self.chunk.items as u64, u64::from), ..Counts::default() };
-        for (_, event) in self.events.iter().filter(|(origin, _)| cut.is_none_or(|cut| *origin < cut)) {
+        for (_, event) in self.events.iter().filter(|(input, _)| cut.is_none_or(|cut| *input < cut)) {
             match event {
                 Event::Spawned(more) => counts.spawned += u64::from(*more),
                 Event::Skipped => counts.skipped += 1,
@@ -335,7 +335,7 @@ impl Batch {
         match &self.cut {
             None => Until::End,
             Some((0, _)) => Until::Nothing,
-            Some((cut, _)) => Until::Offset(self.origins[*cut as usize].offset),
+            Some((cut, _)) => Until::Offset(self.inputs[*cut as usize].offset),
         }
     }
 }

@@ -200,6 +200,14 @@ pub enum SinkError {
         /// The committed length.
         committed: u64,
     },
+    /// Another run writes there.
+    #[error("sink {sink}: {} is being written by another run; wait for it or stop it", path.display())]
+    InUse {
+        /// The sink.
+        sink: String,
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A table that cannot take the rows.
     #[error("sink {sink}: {message}")]
     Table {
@@ -236,6 +244,7 @@ impl Classified for SinkError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Unknown { .. } | Self::Shorter { .. } | Self::Table { .. } => ErrorClass::Invalid,
+            Self::InUse { .. } => ErrorClass::Transient,
             Self::Sync { .. } | Self::Io { .. } => ErrorClass::Permanent,
         }
     }

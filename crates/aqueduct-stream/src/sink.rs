@@ -18,7 +18,7 @@ pub use table::SqliteSink;
 
 /// Takes results outside of the ledger's database: a file, standard output.
 ///
-/// The engine calls it from one thread, in the order: `open` once; then for each epoch `append` for each batch,
+/// The engine calls it from one thread at a time, in the order: `reserve` and `open` once; then for each epoch `append` for each batch,
 /// `seal`, and `committed` when the ledger has the epoch.
 pub trait Sink: Send {
     /// What it is, in words: `jsonl alerts`.
@@ -29,6 +29,16 @@ pub trait Sink: Send {
 
     /// What turns items into what is written; shared by all workers.
     fn encoder(&self) -> Arc<dyn Encode>;
+
+    /// Takes what it writes to for this process alone, as far as it is there yet. Called before the pipeline is
+    /// claimed: a fence keeps an older run out of a database, but not out of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::InUse`] when another run has it.
+    fn reserve(&mut self, _sink: &str) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Makes what is there agree with what the ledger has committed: cuts off what is nobody's, refuses what
     /// it does not know. Gives the marks that must be in the ledger before the first byte is written.

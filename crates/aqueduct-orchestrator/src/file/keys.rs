@@ -114,12 +114,8 @@ pub(super) const SOURCE_ON_ERROR: Key = key(
     Absent::Text("dead-letter"),
     "what happens to input that is not an item",
 );
-pub(super) const SOURCE_PATH: Key = key(
-    "path",
-    Kind::Text,
-    Absent::Required,
-    "the file to read, relative to the pipeline file; a glob is allowed and each file is a partition",
-);
+pub(super) const SOURCE_PATH: Key =
+    key("path", Kind::Text, Absent::Required, "the file to read, relative to the pipeline file");
 pub(super) const LINE_BYTES_MAX: Key = key(
     "line_bytes_max",
     Kind::Integer(1, 1 << 30),

@@ -51,7 +51,7 @@ pub(crate) const VARIABLES: [Variable; 8] = [
         takes: Takes::Integer(1, 1_000_000),
         default: "100",
         key: Some("run.batch_size"),
-        meaning: "the most items in one batch and the most rows in one write",
+        meaning: "the most items in one batch; also the most rows of a write outside of an epoch, of which there are none yet",
         used: true,
     },
     Variable {

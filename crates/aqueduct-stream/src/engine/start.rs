@@ -42,6 +42,12 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
     let partitions = source.partitions()?;
     let lock = FolderLock::take(&pipeline.data_folder())?;
 
+    for sink in &mut pipeline.sinks {
+        if let SinkKind::Direct(direct) = &mut sink.kind {
+            direct.reserve(&sink.name)?;
+        }
+    }
+
     let mut databases = Databases::open(&pipeline).await?;
     let ledger_store = &mut databases.all[0].store;
     if let Some(ledger) = ledger_store.ledger(&pipeline.name).await? {

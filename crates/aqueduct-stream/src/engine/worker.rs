@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use futures_util::{FutureExt, StreamExt, stream};
 
 use super::{Message, Shared, give_up};
-use crate::batch::{Batch, Event, Failure, Finished, Origin, Results, Slot};
+use crate::batch::{Batch, Event, Failure, Finished, Input, Results, Slot};
 use crate::error::StageError;
 use crate::rule::{OnError, Rule};
 use crate::sink::Encoded;
@@ -98,23 +98,23 @@ fn decode(shared: &Shared, batch: &mut Batch) {
     let started = shared.options.clock.now();
     let decoded = shared.decoder.decode(&batch.chunk);
     shared.source_stats.worked(decoded.len() as u64, shared.options.clock.now().since(started));
-    batch.origins.reserve(decoded.len());
+    batch.inputs.reserve(decoded.len());
     batch.slots.reserve(decoded.len());
     let mut failures = Vec::new();
     for item in decoded {
-        let origin = u32::try_from(batch.origins.len()).expect("a batch has at most a million items");
-        batch.origins.push(Origin { offset: item.offset, original: item.original });
+        let input = u32::try_from(batch.inputs.len()).expect("a batch has at most a million items");
+        batch.inputs.push(Input { offset: item.offset, original: item.original });
         let id = shared.decoder.item_id(batch.chunk.partition, item.offset);
         match item.record {
-            Ok(record) => batch.slots.push(Slot::new(Item { id, payload: Payload::Record(record) }, origin)),
-            Err(error) => failures.push((id, origin, error)),
+            Ok(record) => batch.slots.push(Slot::new(Item { id, payload: Payload::Record(record) }, input)),
+            Err(error) => failures.push((id, input, error)),
         }
     }
     let now = shared.options.clock.wall();
-    for (id, origin, error) in failures {
+    for (id, input, error) in failures {
         shared.source_stats.failed(1);
         match shared.source_rule {
-            OnError::Skip => batch.events.push((origin, Event::Skipped)),
+            OnError::Skip => batch.events.push((input, Event::Skipped)),
             OnError::DeadLetter => {
                 let letter = aqueduct_store::DeadLetter {
                     item_id: id.to_string(),
@@ -125,15 +125,15 @@ fn decode(shared: &Shared, batch: &mut Batch) {
                     first: now,
                     last: now,
                     payload: None,
-                    original: batch.original(origin),
+                    original: batch.original(input),
                 };
-                batch.letters.push((origin, letter));
-                batch.events.push((origin, Event::DeadLettered));
+                batch.letters.push((input, letter));
+                batch.events.push((input, Event::DeadLettered));
             }
             OnError::Stop | OnError::Retry => {
                 let failure =
                     Failure { stage: "the source".to_owned(), item: id.to_string(), source: Box::new(error) };
-                batch.stop_at(origin, failure);
+                batch.stop_at(input, failure);
             }
         }
     }
@@ -380,7 +380,7 @@ fn finish(shared: &Shared, mut batch: Batch) -> Finished {
     let until = batch.until();
     let cut = batch.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
     let letters =
-        batch.letters.into_iter().filter(|(origin, _)| *origin < cut).map(|(_, letter)| letter).collect();
+        batch.letters.into_iter().filter(|(input, _)| *input < cut).map(|(_, letter)| letter).collect();
     let results = Results {
         counts,
         encoded,
@@ -414,7 +414,7 @@ fn encode(shared: &Shared, batch: &mut Batch, now: aqueduct_core::Timestamp) -> 
         };
         if slot.to.is_none() && main > 1 {
             let more = u32::try_from(main - 1).unwrap_or(u32::MAX);
-            spawned.push((slot.origin, Event::Spawned(more)));
+            spawned.push((slot.input, Event::Spawned(more)));
         }
         for (at, sink) in shared.sinks.iter().enumerate() {
             let goes = slot.to.map_or(sink.main, |to| to == at);
@@ -432,8 +432,8 @@ fn encode(shared: &Shared, batch: &mut Batch, now: aqueduct_core::Timestamp) -> 
                 item: slot.item.id.to_string(),
                 source: Box::new(StageError::new(error.class(), crate::batch::in_words(error))),
             };
-            let origin = slot.origin;
-            batch.stop_at(origin, failure);
+            let input = slot.input;
+            batch.stop_at(input, failure);
             return None;
         }
     }

@@ -1,4 +1,4 @@
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct JsonlSink {
     /// What is committed or sealed, part by part.
     marks: Vec<FileMark>,
     open: Option<OpenPart>,
+    /// The folder or the file, locked for this process until the run ends.
+    lock: Option<File>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,14 @@ impl JsonlSink {
     /// Writes to `path`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), part_bytes: PART_BYTES, name: String::new(), marks: Vec::new(), open: None }
+        Self {
+            path: path.into(),
+            part_bytes: PART_BYTES,
+            name: String::new(),
+            marks: Vec::new(),
+            open: None,
+            lock: None,
+        }
     }
 
     /// Sets how large a part grows before the next one is begun; for folders only. Default 256 MiB.
@@ -79,6 +88,31 @@ impl JsonlSink {
 
     fn io(&self, path: &Path, source: io::Error) -> SinkError {
         SinkError::Io { sink: self.name.clone(), path: path.to_owned(), source }
+    }
+
+    /// Locks the folder or the file, if it is there and not locked by us already.
+    ///
+    /// The fence of the ledger cannot stop an older run from appending; the system's lock can, and lets go when
+    /// the process dies. Folders can be opened, and so locked, on Unix only.
+    fn hold(&mut self) -> Result<(), SinkError> {
+        if self.lock.is_some() || (self.is_folder() && !cfg!(unix)) {
+            return Ok(());
+        }
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.io(&self.path, error)),
+        };
+        match file.try_lock() {
+            Ok(()) => {
+                self.lock = Some(file);
+                Ok(())
+            }
+            Err(TryLockError::WouldBlock) => {
+                Err(SinkError::InUse { sink: self.name.clone(), path: self.path.clone() })
+            }
+            Err(TryLockError::Error(error)) => Err(self.io(&self.path, error)),
+        }
     }
 
     /// Refuses files that look like ours and are not in the ledger.
@@ -151,6 +185,8 @@ impl JsonlSink {
                 .open(&path)
                 .map_err(|error| self.io(&path, error))?;
             sync_folder(&self.name, &path)?;
+            // A single file may have been made just now.
+            self.hold()?;
             self.open = Some(OpenPart { file, path, dirty: false });
         }
         Ok(self.open.as_mut().expect("opened just above"))
@@ -211,6 +247,11 @@ impl Sink for JsonlSink {
         Arc::new(JsonlEncoder)
     }
 
+    fn reserve(&mut self, sink: &str) -> Result<(), SinkError> {
+        self.name = sink.to_owned();
+        self.hold()
+    }
+
     fn open(&mut self, opening: &Opening<'_>) -> Result<Vec<FileMark>, SinkError> {
         self.name = opening.sink.to_owned();
         self.marks = opening.marks.to_vec();
@@ -220,6 +261,8 @@ impl Sink for JsonlSink {
             std::fs::create_dir_all(folder).map_err(|error| self.io(folder, error))?;
             sync_folder(&self.name, folder)?;
         }
+        // It may have come since the reservation, from another run or from us.
+        self.hold()?;
         self.cut_tails(opening.guarantee)?;
         if self.marks.is_empty() {
             let mark = self.new_mark();

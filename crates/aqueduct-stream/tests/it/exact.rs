@@ -327,6 +327,46 @@ async fn two_runs_on_one_data_folder_are_refused() {
     assert!(message.contains("is in use by another run (process "), "{message}");
 }
 
+/// A run that was fenced off once appended to a file that the newer run had cut: 400 items stood there twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runs_on_one_output_are_refused_although_their_data_folders_differ() {
+    for sink in ["out.jsonl", "out"] {
+        let folder = Folder::new();
+        folder.write_numbers(1000);
+        let (input, output, database, data) =
+            (folder.at("in.jsonl"), folder.at(sink), folder.at("out.db"), folder.at("other-data"));
+        let second = move || {
+            Pipeline::named("test")
+                .source(aqueduct_stream::Jsonl::new(input.clone()).named("in.jsonl"))
+                .sink("rows", SqliteSink::new(database.clone(), "items"))
+                .sink("out", JsonlSink::new(output.clone()))
+                .data_dir(data.clone())
+                .run()
+        };
+        let failure = Arc::new(std::sync::Mutex::new(String::new()));
+        let seen = Arc::clone(&failure);
+        let runtime = tokio::runtime::Handle::current();
+        folder
+            .pipeline()
+            .map("nested", move |n: &Number| {
+                if n.n == 900 {
+                    *seen.lock().unwrap() = words(&runtime.block_on(second()).unwrap_err());
+                }
+                Number { n: n.n }
+            })
+            .sink("rows", folder.table_sink())
+            .sink("out", JsonlSink::new(folder.at(sink)))
+            .options(Options { workers: 1, window_items: 100, ..small(&folder) })
+            .run()
+            .await
+            .unwrap();
+        let message = failure.lock().unwrap().clone();
+        assert!(message.contains("is being written by another run"), "{message}");
+        let written = if sink == "out" { "out/part-00000.jsonl" } else { sink };
+        assert_eq!(folder.read(written), numbers_up_to(1000));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_input_under_the_same_name_is_refused() {
     let folder = Folder::new();
