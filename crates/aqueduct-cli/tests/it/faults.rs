@@ -52,38 +52,43 @@ fn a_failed_sync_stops_the_run_and_is_not_tried_again() {
     assert_eq!(folder.read("out.jsonl"), numbers(1000));
 }
 
-/// Root may write anywhere, so a run as root is given to the user nobody.
+/// Root may write anywhere, so a run as root is given to the user `nobody`, with a copy of the binary that this
+/// user can reach: the checkout may lie in a private home.
 #[cfg(unix)]
 #[test]
 fn a_read_only_folder_is_named() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    };
     let folder = Folder::new(TO_TABLE, numbers(3));
-    let own = std::fs::metadata(folder.path()).unwrap().uid();
-    let run = || {
-        let mut command: Command = folder.command(&["run", "pipeline.toml", "--data-dir", "/nowhere/data"]);
-        if own == 0 {
+    let as_root = std::fs::metadata(folder.path()).unwrap().uid() == 0;
+    let mut program = env!("CARGO_BIN_EXE_aqueduct").to_owned();
+    if as_root {
+        // By another process: a file that this one has open for writing could not be run.
+        let copied = folder.program("cp", &[&program, "aqueduct"]).status().unwrap();
+        assert!(copied.success());
+        program = folder.at("aqueduct").display().to_string();
+    }
+    let run = |data_dir: &str| {
+        let mut command: Command =
+            folder.program(&program, &["run", "pipeline.toml", "--data-dir", data_dir]);
+        if as_root {
             command.uid(65_534).gid(65_534);
         }
-        Call::of(command.output().unwrap())
+        mode(folder.path(), 0o555);
+        let output = command.output().unwrap();
+        mode(folder.path(), 0o755);
+        Call::of(output)
     };
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o555)).unwrap();
-    let no_folder = run();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    no_folder.fails(1, &["the data folder /nowhere/data cannot be written"]);
+    run("/nowhere/data").fails(1, &["the data folder /nowhere/data cannot be written"]);
 
     // With a data folder that can be written, the database is what cannot.
     let data = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(data.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    mode(data.path(), 0o777);
     folder.sql("out.db", "create table other (a)");
-    std::fs::set_permissions(folder.at("out.db"), PermissionsExt::from_mode(0o444)).unwrap();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o555)).unwrap();
-    let data_dir = data.path().to_str().unwrap().to_owned();
-    let mut command = folder.command(&["run", "pipeline.toml", "--data-dir", &data_dir]);
-    if own == 0 {
-        command.uid(65_534).gid(65_534);
-    }
-    let call = Call::of(command.output().unwrap());
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    call.fails(1, &["out.db cannot be written: the file, its folder or its disk is read-only"]);
+    mode(&folder.at("out.db"), 0o444);
+    run(data.path().to_str().unwrap())
+        .fails(1, &["out.db cannot be written: the file, its folder or its disk is read-only"]);
 }
