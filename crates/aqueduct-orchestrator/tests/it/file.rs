@@ -204,7 +204,7 @@ fn an_error_shows_its_line_with_a_caret_and_what_would_be_right() {
     assert_eq!(
         errors.to_string(),
         "\
-p.toml:3:1: [source] lacks the key \"path\"; the file to read, relative to the pipeline file; a glob is allowed and each file is a partition
+p.toml:3:1: [source] lacks the key \"path\"; the file to read, relative to the pipeline file
   |
 3 | [source]
   | ^^^^^^^^
