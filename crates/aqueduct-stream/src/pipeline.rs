@@ -181,7 +181,8 @@ impl Pipeline {
         self
     }
 
-    /// Sets how it runs.
+    /// Sets how it runs. It replaces all options, so what [`Pipeline::data_dir`] and [`Pipeline::shutdown`] set
+    /// before is gone.
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::window::Share;
 use super::{Message, Shared};
 use crate::batch::{Failure, Finished, Until};
-use crate::error::RunError;
+use crate::error::{RunError, SinkError};
 use crate::guarantee::Guarantee;
 use crate::sink::table::{Shape, push_row};
 use crate::sink::{Encoded, Sink};
@@ -197,7 +197,7 @@ impl Committer {
             self.databases.iter().map(|database| Commit::new(&self.pipeline, database.fence, at)).collect();
         self.shape(&epoch.encoded)?;
         for encoded in epoch.encoded {
-            for (output, encoded) in self.outputs.iter_mut().zip(encoded) {
+            for (at, (output, encoded)) in self.outputs.iter_mut().zip(encoded).enumerate() {
                 match (output, encoded) {
                     (Output::Direct(sink), Encoded::Bytes { bytes, items }) => sink.append(&bytes, items)?,
                     (Output::Table { store, .. }, Encoded::Rows(rows)) => commits[*store].rows.push(rows),
@@ -206,7 +206,10 @@ impl Committer {
                     }
                     // Encoders come from the sinks themselves; a mismatch is a bug of a sink outside this crate.
                     (Output::Direct(_), _) | (Output::Table { .. }, Encoded::Bytes { .. }) => {
-                        return Err(RunError::Thread { thread: "encoding" });
+                        let sink = self.shared.sinks[at].name.to_string();
+                        let message =
+                            "its encoder does not give what the sink takes; mend the sink".to_owned();
+                        return Err(SinkError::Table { sink, message }.into());
                     }
                 }
             }
@@ -236,6 +239,7 @@ impl Committer {
             std::mem::swap(&mut first.tables, &mut ledger.tables);
             if !first.rows.is_empty() {
                 self.runtime.block_on(self.databases[0].store.commit(first))?;
+                self.epoch += 1;
             }
         }
         for (partition, to) in epoch.positions {

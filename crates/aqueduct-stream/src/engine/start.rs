@@ -95,7 +95,8 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         outputs.push(output);
         sides.push(SinkSide { name, encoder, main, on_error });
     }
-    if !marks.is_empty() {
+    let registers = !marks.is_empty();
+    if registers {
         // New files are known to the ledger before their first byte is written.
         let mut commit = Commit::new(&pipeline.name, claimed.fence, pipeline.options.clock.wall());
         commit.files = marks;
@@ -128,7 +129,7 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         databases: databases.all,
         revisions: claimed.partitions.iter().map(|part| (part.id, part.revision)).collect(),
         guarantee: if weak { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce },
-        epoch: claimed.ledger.epoch,
+        epoch: claimed.ledger.epoch + u64::from(registers),
     };
     let assignments = claimed
         .partitions

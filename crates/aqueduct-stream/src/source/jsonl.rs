@@ -1,6 +1,6 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aqueduct_core::{PartitionId, Position, Record};
@@ -434,10 +434,4 @@ fn is_blank(line: &[u8]) -> bool {
 fn without_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-impl AsRef<Path> for Jsonl {
-    fn as_ref(&self) -> &Path {
-        &self.path
-    }
 }

@@ -232,6 +232,32 @@ async fn at_least_once_delivers_everything_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_named_after_its_commit_over_several_runs() {
+    use aqueduct_store::{SqliteStore, Store};
+    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+        let folder = Folder::new();
+        folder.write_numbers(30);
+        for _ in 0..2 {
+            let options = Options {
+                checkpoint_interval: 1,
+                limit: Some(15),
+                guarantee: Some(guarantee),
+                ..small(&folder)
+            };
+            let pipeline =
+                folder.pipeline().sink("rows", folder.table_sink()).sink("file", folder.file_sink());
+            pipeline.options(options).run().await.unwrap();
+        }
+        let mut store = SqliteStore::open_read_only(folder.at("out.db")).await.unwrap();
+        let kept = store.checkpoints("test").await.unwrap();
+        assert_eq!(kept.len(), 6, "{guarantee}");
+        for checkpoint in kept {
+            assert_eq!(checkpoint.name, format!("epoch-{}", checkpoint.epoch), "{guarantee}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_limit_ends_with_everything_committed_and_the_next_run_goes_on() {
     let folder = Folder::new();
     folder.write_numbers(100);
