@@ -210,6 +210,7 @@ impl Source for OneByOne {
         let chunk = Chunk {
             partition: PartitionId(0),
             offset: self.offset,
+            end: self.offset + bytes.len() as u64,
             line: self.given + 1,
             items: 1,
             weight: bytes.len(),

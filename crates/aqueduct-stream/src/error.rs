@@ -53,6 +53,16 @@ pub enum SourceError {
         /// What the source says now.
         wanted: String,
     },
+    /// An item cannot be read a second time.
+    #[error("{source_name} cannot read the item at {offset} of {partition} again")]
+    NoReread {
+        /// The source.
+        source_name: String,
+        /// The partition.
+        partition: String,
+        /// The place in it.
+        offset: u64,
+    },
     /// Reading failed.
     #[error("the input {} cannot be read", path.display())]
     Io {

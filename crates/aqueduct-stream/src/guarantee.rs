@@ -3,6 +3,8 @@ use std::fmt;
 /// How often an item has its effect in a sink, whatever is killed. Ordered from weak to strong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Guarantee {
+    /// Once or not at all: what a crash cuts off is not repeated.
+    AtMostOnce,
     /// Once or more: the last epoch may be repeated after a crash.
     AtLeastOnce,
     /// Repeated after a crash, and the repetition overwrites itself by key.
@@ -16,6 +18,7 @@ impl Guarantee {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AtMostOnce => "at-most-once",
             Self::AtLeastOnce => "at-least-once",
             Self::EffectivelyOnce => "effectively-once",
             Self::ExactlyOnce => "exactly-once",

@@ -238,6 +238,7 @@ impl Pipeline {
     fn sink_guarantees(&self) -> Vec<SinkGuarantee> {
         let ledger = engine::same_file_key(&self.ledger_path());
         let weak = self.options.guarantee == Some(Guarantee::AtLeastOnce);
+        let source = self.source.as_ref().map(|source| source.guarantee());
         self.sinks
             .iter()
             .map(|sink| {
@@ -261,6 +262,10 @@ impl Pipeline {
                     (Guarantee::AtLeastOnce, "at least once is what the pipeline asks for".to_owned())
                 } else {
                     (guarantee, reason)
+                };
+                let (guarantee, reason) = match &source {
+                    Some((limit, why)) if *limit < guarantee => (*limit, why.clone()),
+                    _ => (guarantee, reason),
                 };
                 SinkGuarantee { sink: sink.name.to_string(), what, guarantee, reason }
             })

@@ -4,10 +4,12 @@ mod jsonl;
 
 use std::sync::Arc;
 
-use aqueduct_core::{ItemId, PartitionId, Position, Record};
+use aqueduct_core::{Clock, ItemId, PartitionId, Position, Record, ShutdownSignal};
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use crate::error::{DecodeError, SourceError};
+use crate::guarantee::Guarantee;
 
 pub use jsonl::{Jsonl, LINE_BYTES_MAX};
 
@@ -18,6 +20,15 @@ pub use jsonl::{Jsonl, LINE_BYTES_MAX};
 pub trait Source: Send {
     /// What it reads, in words for messages: `jsonl data/in.jsonl`.
     fn describe(&self) -> String;
+
+    /// The best that a route behind it can give, and why, in one sentence without a full stop. A source that can
+    /// read the same input again gives exactly once.
+    fn guarantee(&self) -> (Guarantee, String) {
+        (Guarantee::ExactlyOnce, "it reads the same input again from any position".to_owned())
+    }
+
+    /// Called once before anything is read, with what a source needs that waits.
+    fn start(&mut self, _context: &SourceContext) {}
 
     /// The names of its partitions, in the order in which they are read. A name says what is read and must not
     /// change between runs.
@@ -40,6 +51,9 @@ pub trait Source: Send {
     /// # Errors
     ///
     /// [`SourceError`] when reading fails; what was given before stays valid.
+    ///
+    /// A source that waits for its input gives what it has rather than wait for more, and ends its wait with
+    /// `None` when the run is asked to drain.
     fn next(&mut self, items_max: usize) -> Result<Option<Chunk>, SourceError>;
 
     /// The decoder for this source's chunks.
@@ -47,6 +61,26 @@ pub trait Source: Send {
 
     /// How much there is to read in all, where that is known, for progress.
     fn size_hint(&self) -> Option<u64>;
+
+    /// Reads an item once more that was too large to be kept, by its place. Used when its dead letter is replayed.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] when it cannot be read, which is what a source that cannot go back says.
+    fn reread(&mut self, partition: &str, offset: u64, _bytes: u64) -> Result<Bytes, SourceError> {
+        Err(SourceError::NoReread { source_name: self.describe(), partition: partition.to_owned(), offset })
+    }
+}
+
+/// What a source that waits needs to know of its run.
+#[derive(Clone, Debug)]
+pub struct SourceContext {
+    /// Where time comes from.
+    pub clock: Clock,
+    /// Who may ask the run to drain or stop; a wait ends with it.
+    pub shutdown: ShutdownSignal,
+    /// Where a wait runs. The source's own thread may block on it.
+    pub runtime: Handle,
 }
 
 /// A piece of one partition that holds whole items.
@@ -56,6 +90,8 @@ pub struct Chunk {
     pub partition: PartitionId,
     /// Where the chunk begins in the partition.
     pub offset: u64,
+    /// Where it ends, which is where the next item begins at the earliest.
+    pub end: u64,
     /// The number of the first line, counted from 1.
     pub line: u64,
     /// How many items it holds. The source counts them by itself; the ledger holds it against the decoder.
@@ -110,6 +146,14 @@ pub struct Decoded {
 pub trait Decode: Send + Sync {
     /// Decodes all items of a chunk, in their order.
     fn decode(&self, chunk: &Chunk) -> Vec<Decoded>;
+
+    /// Decodes the bytes of one item alone, as [`Decoded::original`] gave them. Used when a dead letter is
+    /// replayed.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`], as it was the first time.
+    fn decode_original(&self, original: &Bytes) -> Result<Record, DecodeError>;
 
     /// The position from which reading continues with the item that begins at `offset` of this chunk; the
     /// chunk's end for `None`.

@@ -19,7 +19,7 @@ use crate::metrics::StepStats;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
 use crate::sink::table::{Shape, TableEncoder};
 use crate::sink::{Encode, Opening, SqliteSink};
-use crate::source::Source;
+use crate::source::{Source, SourceContext};
 
 /// The most batches in flight: enough to keep every core busy over a slow commit, and a bound for channels.
 pub(super) const BATCHES_MAX: usize = 1024;
@@ -39,6 +39,11 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
     let Some(mut source) = pipeline.source.take() else {
         return Err(crate::ConfigError::Missing { missing: "source" }.into());
     };
+    source.start(&SourceContext {
+        clock: pipeline.options.clock.clone(),
+        shutdown: pipeline.options.shutdown.clone(),
+        runtime: Handle::current(),
+    });
     let partitions = source.partitions()?;
     let lock = FolderLock::take(&pipeline.data_folder())?;
 

@@ -165,6 +165,21 @@ impl Source for Jsonl {
     fn size_hint(&self) -> Option<u64> {
         self.size
     }
+
+    fn reread(&mut self, partition: &str, offset: u64, bytes: u64) -> Result<Bytes, SourceError> {
+        if partition != self.name {
+            return Err(SourceError::NoReread {
+                source_name: self.describe(),
+                partition: partition.to_owned(),
+                offset,
+            });
+        }
+        let mut file = File::open(&self.path).map_err(|error| self.io(error))?;
+        file.seek(SeekFrom::Start(offset)).map_err(|error| self.io(error))?;
+        let mut item = Vec::new();
+        file.take(bytes).read_to_end(&mut item).map_err(|error| self.io(error))?;
+        Ok(item.into())
+    }
 }
 
 impl Jsonl {
@@ -241,6 +256,7 @@ impl Reading {
         let chunk = Chunk {
             partition: self.partition,
             offset: self.offset,
+            end: self.offset + end as u64,
             line: self.line,
             items,
             weight: bytes.len(),
@@ -323,6 +339,7 @@ impl Reading {
         let chunk = Chunk {
             partition: self.partition,
             offset: self.offset,
+            end: self.offset + bytes,
             line: self.line,
             items: 1,
             weight: HEAD_BYTES,
@@ -378,6 +395,12 @@ impl Decode for JsonlDecoder {
             line += 1;
         }
         items
+    }
+
+    fn decode_original(&self, original: &Bytes) -> Result<Record, DecodeError> {
+        let text =
+            original.strip_prefix(BYTE_ORDER_MARK).map_or(original.clone(), |text| original.slice_ref(text));
+        Record::parse(text).map_err(|source| DecodeError::Json { line: 1, cut_off: false, source })
     }
 
     fn position(&self, chunk: &Chunk, offset: Option<u64>) -> Position {

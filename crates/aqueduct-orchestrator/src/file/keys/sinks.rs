@@ -1,0 +1,50 @@
+//! The keys of `[[sink]]`.
+
+use super::{Absent, Key, Kind, Section, key};
+
+pub(in crate::file) const SINK_NAME: Key = key(
+    "name",
+    Kind::Name,
+    Absent::Words("`results` for a single sink; required for several"),
+    "the sink's name, unique among sinks",
+);
+pub(in crate::file) const SINK_TYPE: Key = key(
+    "type",
+    Kind::Choice(&["sqlite", "jsonl", "stdout"]),
+    Absent::Required,
+    "sqlite: a table; jsonl: one JSON object a line in files; stdout: the same on the standard output",
+);
+pub(in crate::file) const SQLITE_PATH: Key = key(
+    "path",
+    Kind::Text,
+    Absent::Required,
+    "the database, relative to the pipeline file; it is made if absent",
+);
+pub(in crate::file) const TABLE: Key = key(
+    "table",
+    Kind::Text,
+    Absent::Required,
+    "the table; it is made if absent. Names of SQLite's own and of the ledger's tables are refused",
+);
+pub(in crate::file) const SINK_KEY: Key = key(
+    "key",
+    Kind::Text,
+    Absent::Words("every item is a row of its own"),
+    "the field that is the key, which means upsert",
+);
+pub(in crate::file) const COLUMNS: Key =
+    key("columns", Kind::List, Absent::Words("the fields of the first epoch"), "the columns of the table");
+pub(in crate::file) const JSONL_PATH: Key = key(
+    "path",
+    Kind::Text,
+    Absent::Required,
+    "a folder of parts and a manifest; a name that ends in `.jsonl` is one file",
+);
+
+pub(in crate::file) const SINK_COMMON: Section =
+    Section { heading: "[[sink]]", of_type: None, keys: &[SINK_NAME, SINK_TYPE] };
+pub(in crate::file) const SINKS: [Section; 3] = [
+    Section { heading: "[[sink]]", of_type: Some("sqlite"), keys: &[SQLITE_PATH, TABLE, SINK_KEY, COLUMNS] },
+    Section { heading: "[[sink]]", of_type: Some("jsonl"), keys: &[JSONL_PATH] },
+    Section { heading: "[[sink]]", of_type: Some("stdout"), keys: &[] },
+];
