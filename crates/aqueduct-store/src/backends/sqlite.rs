@@ -5,6 +5,7 @@ mod insert;
 mod number;
 mod open;
 mod read;
+mod rewind;
 mod rows;
 #[cfg(feature = "failpoints")]
 mod sabotage;
@@ -22,7 +23,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use self::fault::Stop;
 use crate::contract::{
-    Checkpoint, Claim, Claimed, Commit, FoundTable, JournalEntry, Ledger, RunOutcome, Store,
+    Checkpoint, Claim, Claimed, Commit, FoundTable, JournalEntry, Ledger, Rewind, RunOutcome, Store,
 };
 use crate::dead_letter::{DeadLetter, DeadLetterFilter};
 use crate::error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
@@ -141,6 +142,12 @@ impl Store for SqliteStore {
         self.end(written)
     }
 
+    async fn rewind(&mut self, pipeline: &str, fence: Fence, rewind: Rewind) -> Result<(), CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let written = rewind::rewind(&mut self.connection, pipeline, fence, rewind).await;
+        self.end(written)
+    }
+
     async fn finish(
         &mut self,
         pipeline: &str,
@@ -177,8 +184,14 @@ impl Store for SqliteStore {
         read.map_err(|error| fault::read(&self.path, error))
     }
 
-    async fn state(&mut self, pipeline: &str, stage: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
-        let read = read::state(&mut self.connection, pipeline, stage).await;
+    async fn state(
+        &mut self,
+        pipeline: &str,
+        stage: &str,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+        let read = read::state(&mut self.connection, pipeline, stage, after, limit).await;
         read.map_err(|error| fault::read(&self.path, error))
     }
 
