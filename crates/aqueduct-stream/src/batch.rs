@@ -45,7 +45,7 @@ pub(crate) struct Slot {
     pub(crate) input: u32,
     /// The way it is on.
     pub(crate) lane: Lane,
-    /// The stage it waits for.
+    /// The first stage that it has not been through.
     pub(crate) step: usize,
     /// The ordinal of its next child.
     children: u32,
@@ -141,9 +141,9 @@ impl Slot {
         Self { lane: self.lane, ..Self::new(Item { id, payload }, self.input) }
     }
 
-    /// Whether it waits for this stage.
+    /// Whether it waits for this stage: it is on the stage's way and has not been through it.
     pub(crate) fn waits_for(&self, step: usize, lane: Lane) -> bool {
-        self.step == step && self.lane == lane
+        self.step <= step && self.lane == lane
     }
 
     /// What the retry schedule needs to know about this item: when it failed first, and its last wait.
@@ -297,6 +297,7 @@ impl Batch {
                     class: error.class(),
                     reason: in_words(&error),
                     attempts: slot.attempts.max(1),
+                    children: slot.children,
                     first: slot.first_failure.map_or(now, |(_, wall)| wall),
                     last: now,
                     payload,

@@ -31,6 +31,11 @@ pub struct Options {
     pub limit: Option<u64>,
     /// What the run must give. Default: the best that the route gives.
     pub guarantee: Option<Guarantee>,
+    /// Goes back to a kept checkpoint first. Default: continues behind the last commit.
+    pub resume: Option<Resume>,
+    /// Runs although the source, the meaning of a stage's state or the columns of a sink are not those of the run
+    /// before. Default: refuses.
+    pub accept_change: bool,
     /// The folder for the lock and, without a database sink, the ledger. Default `.aqueduct/NAME`.
     pub data_dir: Option<PathBuf>,
     /// What the pipeline is made of, in words; a change is recorded as a new generation.
@@ -45,6 +50,16 @@ pub struct Options {
     pub metrics: Registry,
 }
 
+/// Going back to a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The checkpoint's name.
+    pub checkpoint: String,
+    /// Removes what was written behind it: rows of tables without a key, and the ends of files. Without it going
+    /// back is refused where results would be there twice.
+    pub rollback: bool,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -57,6 +72,8 @@ impl Default for Options {
             checkpoint_interval: 10,
             limit: None,
             guarantee: None,
+            resume: None,
+            accept_change: false,
             data_dir: None,
             configuration: String::new(),
             clock: Clock::system(),

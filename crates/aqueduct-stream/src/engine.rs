@@ -4,9 +4,12 @@
 //! order of the input. The reader stops at the window, so everything between is bounded.
 
 mod committer;
+mod identity;
 mod lock;
 mod reader;
+mod resume;
 mod start;
+mod state;
 mod turn;
 mod window;
 mod worker;

@@ -86,7 +86,7 @@ mod stage;
 mod typed;
 mod ways;
 
-pub use config::Options;
+pub use config::{Options, Resume};
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError, StateError};
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;
@@ -96,4 +96,4 @@ pub use report::{Ended, Report, RunFailure, StageReport};
 pub use rule::{OnError, Rule};
 pub use sink::{Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
 pub use source::{Chunk, ChunkContent, Decode, Decoded, Jsonl, LINE_BYTES_MAX, Source, SourceContext};
-pub use stage::{AsyncStage, BatchStage, Emission, OrderedStage, Outcome, Stage};
+pub use stage::{AsyncStage, BatchStage, Dedupe, Emission, Horizon, OrderedStage, Outcome, Stage};

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use aqueduct_core::{Counts, Fence, PartitionId, Revision, failpoint};
@@ -6,9 +6,10 @@ use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Handle;
 
+use super::state::Kept;
 use super::window::Share;
 use super::{Message, Shared};
-use crate::batch::{Failure, Finished, Until};
+use crate::batch::{Failure, Finished, StepLog, Until};
 use crate::error::{RunError, SinkError};
 use crate::guarantee::Guarantee;
 use crate::sink::table::{Shape, push_row};
@@ -38,6 +39,12 @@ pub(super) struct Committer {
     pub(super) outputs: Vec<Output>,
     pub(super) databases: Vec<Database>,
     pub(super) revisions: HashMap<PartitionId, Revision>,
+    /// What ordered stages have in the ledger.
+    pub(super) kept: Vec<Kept>,
+    /// The commits with a checkpoint, the oldest first.
+    pub(super) checkpoints: VecDeque<u64>,
+    /// Adds columns that a table lacks.
+    pub(super) widen: bool,
     pub(super) guarantee: Guarantee,
     pub(super) epoch: u64,
 }
@@ -151,11 +158,14 @@ impl Committer {
                 Until::End => (Some(None), 0),
             };
             if let Some(offset) = offset {
-                work.positions.insert(batch.chunk.partition, decoder.position(&batch.chunk, offset));
+                let position = decoder.position(&batch.chunk, offset);
+                let next = decoder.item_id(batch.chunk.partition, offset.unwrap_or(batch.chunk.end));
+                work.positions.insert(batch.chunk.partition, (position, next.to_string()));
             }
             work.counts += results.counts;
             work.retries += results.retries;
             work.letters.extend(results.letters);
+            work.logs.extend(results.logs);
             work.encoded.push(results.encoded);
             failure = failure.or(results.stop);
             covered.push((Share { items: batch.chunk.items, bytes: batch.chunk.weight }, left));
@@ -222,6 +232,7 @@ impl Committer {
         for (database, commit) in self.databases.iter_mut().zip(commits.iter_mut()).skip(1) {
             if commit.rows.iter().any(|rows| !rows.is_empty()) {
                 add_tables(commit, &mut database.tables);
+                commit.widen = self.widen;
                 let commit = std::mem::replace(commit, Commit::new("", database.fence, at));
                 self.runtime.block_on(database.store.commit(commit))?;
                 failpoint::hit("second-store-after")
@@ -231,24 +242,35 @@ impl Committer {
         self.epoch += 1;
         let mut ledger = commits.swap_remove(0);
         add_tables(&mut ledger, &mut self.databases[0].tables);
+        ledger.widen = self.widen;
         ledger.dead_letters = epoch.letters;
         if self.guarantee == Guarantee::AtLeastOnce {
             // Results first, the position after, each in a transaction of its own.
             let mut first = Commit::new(&self.pipeline, self.databases[0].fence, at);
             std::mem::swap(&mut first.rows, &mut ledger.rows);
             std::mem::swap(&mut first.tables, &mut ledger.tables);
+            first.widen = self.widen;
             if !first.rows.is_empty() {
                 self.runtime.block_on(self.databases[0].store.commit(first))?;
                 self.epoch += 1;
             }
         }
-        for (partition, to) in epoch.positions {
+        for (partition, (to, next_item)) in epoch.positions {
             let from = self.revisions.entry(partition).or_default();
-            ledger.advances.push(Advance { partition, from: *from, to });
+            ledger.advances.push(Advance { partition, from: *from, to, next_item });
             *from = from.next();
         }
         ledger.counts = epoch.counts;
-        ledger.checkpoint = checkpoint.then(|| format!("epoch-{}", self.epoch));
+        if checkpoint {
+            ledger.checkpoint = Some(format!("epoch-{}", self.epoch));
+            self.checkpoints.push_back(self.epoch);
+            let surplus = self.checkpoints.len().saturating_sub(ledger.checkpoints_kept);
+            self.checkpoints.drain(..surplus);
+        }
+        let oldest = self.checkpoints.front().copied().unwrap_or(0);
+        for kept in &mut self.kept {
+            ledger.state.extend(kept.commit(self.epoch, oldest, &epoch.logs));
+        }
         self.runtime.block_on(self.databases[0].store.commit(ledger))?;
         for output in &mut self.outputs {
             if let Output::Direct(sink) = output {
@@ -286,10 +308,12 @@ impl Committer {
 /// An epoch in the making.
 #[derive(Default)]
 struct Epoch {
-    positions: BTreeMap<PartitionId, aqueduct_core::Position>,
+    /// By partition, the position and the least id that may come behind it.
+    positions: BTreeMap<PartitionId, (aqueduct_core::Position, String)>,
     counts: Counts,
     retries: u64,
     letters: Vec<aqueduct_store::DeadLetter>,
+    logs: Vec<StepLog>,
     encoded: Vec<Vec<Encoded>>,
 }
 

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use aqueduct_store::{Claim, Commit, Conflict, FileMark, Ledger, SqliteStore};
+use aqueduct_store::{Claim, Commit, Conflict, FileMark, SqliteStore};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::committer::{Committer, Database, Output};
+use super::identity::Identity;
 use super::lock::FolderLock;
 use super::reader::Assignment;
 use super::turn::Turn;
 use super::window::{Limits, Window};
-use super::{Shared, SinkSide, same_file_key};
-use crate::error::{RunError, SinkError, SourceError};
+use super::{Shared, SinkSide, resume, same_file_key, state};
+use crate::error::{RunError, SinkError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
 use crate::metrics::StepStats;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
@@ -57,18 +58,32 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
     }
 
     let mut databases = Databases::open(&pipeline).await?;
-    let ledger_store = &mut databases.all[0].store;
-    if let Some(ledger) = ledger_store.ledger(&pipeline.name).await? {
-        refuse_other_input(&ledger, &partitions)?;
+    let identity = Identity::of(&pipeline, source.describe());
+    let before = databases.all[0].store.ledger(&pipeline.name).await?;
+    let before = before.and_then(|ledger| Identity::read(&ledger.configuration));
+    if let Some(before) = &before
+        && !pipeline.options.accept_change
+    {
+        identity.check(before)?;
     }
     let claim = Claim {
         pipeline: pipeline.name.clone(),
         partitions,
-        configuration: pipeline.options.configuration.clone(),
+        configuration: identity.write(),
         at: pipeline.options.clock.wall(),
     };
-    let claimed = databases.all[0].store.claim(claim.clone()).await?;
+    let mut claimed = databases.all[0].store.claim(claim.clone()).await?;
     databases.all[0].fence = claimed.fence;
+    if let Some(resume) = &pipeline.options.resume {
+        let store = databases.all[0].store.as_mut();
+        resume::rewind(store, &claimed.ledger, claimed.fence, resume, claim.at).await?;
+        claimed.ledger = store.ledger(&pipeline.name).await?.unwrap_or(claimed.ledger);
+        for part in &mut claimed.partitions {
+            if let Some(then) = claimed.ledger.partitions.iter().find(|then| then.id == part.id) {
+                part.clone_from(then);
+            }
+        }
+    }
     for second in &mut databases.all[1..] {
         let claim = Claim { partitions: Vec::new(), ..claim.clone() };
         second.fence = second.store.claim(claim).await?.fence;
@@ -98,7 +113,8 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
             }
             SinkKind::Table(table) => {
                 let store = databases.index_of(&table.path);
-                let shape = databases.shape(&name, &table, store, weak, &pipeline.name).await?;
+                let ask = Ask { weak, pipeline: &pipeline.name, widen: pipeline.options.accept_change };
+                let shape = databases.shape(&name, &table, store, &ask).await?;
                 let encoder = Arc::new(TableEncoder(Arc::clone(&shape)));
                 (Output::Table { shape, store }, encoder)
             }
@@ -106,13 +122,19 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         outputs.push(output);
         sides.push(SinkSide { name, encoder, on_error });
     }
-    let registers = !marks.is_empty();
+    // New files are known to the ledger before their first byte is written, and state that nobody reads any more
+    // goes before new state comes.
+    let mut commit = Commit::new(&pipeline.name, claimed.fence, pipeline.options.clock.wall());
+    commit.files = marks;
+    for stage in before.iter().flat_map(|before| identity.lost_state(before)) {
+        commit.state.extend(state::forget(databases.all[0].store.as_mut(), &pipeline.name, stage).await?);
+    }
+    let registers = !commit.files.is_empty() || !commit.state.is_empty();
     if registers {
-        // New files are known to the ledger before their first byte is written.
-        let mut commit = Commit::new(&pipeline.name, claimed.fence, pipeline.options.clock.wall());
-        commit.files = marks;
         databases.all[0].store.commit(commit).await?;
     }
+    let kept = state::restore(&pipeline.steps, databases.all[0].store.as_mut(), &pipeline.name).await?;
+    let checkpoints = databases.all[0].store.checkpoints(&pipeline.name).await?;
 
     let unshaped =
         outputs.iter().any(|output| matches!(output, Output::Table { shape, .. } if shape.table().is_none()));
@@ -143,6 +165,9 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         outputs,
         databases: databases.all,
         revisions: claimed.partitions.iter().map(|part| (part.id, part.revision)).collect(),
+        kept,
+        checkpoints: checkpoints.into_iter().map(|kept| kept.epoch).collect(),
+        widen: shared.options.accept_change,
         guarantee: if weak { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce },
         epoch: claimed.ledger.epoch + u64::from(registers),
     };
@@ -171,16 +196,13 @@ fn takers(lanes: &[Option<Lane>]) -> Vec<Vec<usize>> {
     takers
 }
 
-/// A ledger that has read something else must not be continued with this input.
-fn refuse_other_input(ledger: &Ledger, partitions: &[String]) -> Result<(), RunError> {
-    let stranger =
-        ledger.partitions.iter().find(|part| part.position.is_some() && !partitions.contains(&part.name));
-    match stranger {
-        Some(part) => {
-            Err(SourceError::OtherInput { known: part.name.clone(), wanted: partitions.join(", ") }.into())
-        }
-        None => Ok(()),
-    }
+/// What a table is looked at for.
+struct Ask<'a> {
+    /// Whether the run asks for at least once.
+    weak: bool,
+    pipeline: &'a str,
+    /// Whether a change of the columns is accepted.
+    widen: bool,
 }
 
 /// The databases of a pipeline; the first holds the ledger.
@@ -224,8 +246,7 @@ impl Databases {
         sink: &str,
         table: &SqliteSink,
         store: usize,
-        weak: bool,
-        pipeline: &str,
+        &Ask { weak, pipeline, widen }: &Ask<'_>,
     ) -> Result<Arc<Shape>, RunError> {
         let conflict = match &table.key {
             Some(key) => Conflict::ReplaceBy(key.clone()),
@@ -234,8 +255,8 @@ impl Databases {
         };
         let refuse = |message: String| RunError::Sink(SinkError::Table { sink: sink.to_owned(), message });
         let store = &mut self.all[store].store;
-        let known = store.ledger(pipeline).await?.is_some_and(|ledger| {
-            ledger.tables.iter().any(|known| known.name.eq_ignore_ascii_case(&table.table))
+        let known = store.ledger(pipeline).await?.and_then(|ledger| {
+            ledger.tables.into_iter().find(|known| known.name.eq_ignore_ascii_case(&table.table))
         });
         let found = store.table(&table.table).await?;
         let shape = Arc::new(Shape::new(sink, &table.table, conflict));
@@ -261,7 +282,7 @@ impl Databases {
                  table name"
             )));
         }
-        if !known && found.has_rows && table.key.is_none() {
+        if known.is_none() && found.has_rows && table.key.is_none() {
             return Err(refuse(format!(
                 "table {name} already holds rows that this pipeline did not write; choose another table name, or give the \
                  sink a key to upsert by"
@@ -270,6 +291,14 @@ impl Databases {
         if let Some(declared) = &table.columns {
             let same = declared.len() == found.columns.len()
                 && declared.iter().all(|column| found.columns.contains(column));
+            // A table of ours may have more columns, those that a sink declared once.
+            let ours = known.is_some_and(|known| {
+                widen || known.columns.iter().map(|column| &column.name).eq(declared.iter())
+            });
+            if !same && ours {
+                shape.fix(declared.clone())?;
+                return Ok(shape);
+            }
             if !same {
                 return Err(refuse(format!(
                     "table {name} is there already with the columns {columns}, but the sink declares {}; choose another \

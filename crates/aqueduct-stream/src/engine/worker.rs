@@ -149,6 +149,7 @@ fn decode(shared: &Shared, batch: &mut Batch) {
                     class: error.class(),
                     reason: crate::batch::in_words(&error),
                     attempts: 1,
+                    children: 0,
                     first: now,
                     last: now,
                     payload: None,
@@ -215,11 +216,16 @@ fn run_ordered(
         }
         worked += 1;
         let input = slot.input;
+        let before = log.records.len();
         let result = catch_unwind(AssertUnwindSafe(|| stage.apply(&slot.item, now, &mut log.records)));
         match result {
             Ok(Ok(outcome)) => pass.take(batch, index, Ok(outcome), random),
-            Ok(Err(error)) => pass.fail_for_good(batch, index, error),
+            Ok(Err(error)) => {
+                log.records.truncate(before);
+                pass.fail_for_good(batch, index, error);
+            }
             Err(panic) => {
+                log.records.truncate(before);
                 // What it remembers may be half-changed, so nothing after this may build on it.
                 let error = panicked(panic.as_ref());
                 let item = batch.slots[index].item.id.to_string();

@@ -2,7 +2,10 @@
 
 #![cfg(test)]
 
+mod dedupe;
 mod exact;
 mod input;
+mod resume;
 mod stages;
 mod support;
+mod ways;
