@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use aqueduct_core::{Clock, ShutdownSignal};
 use aqueduct_metrics::Registry;
+use aqueduct_store::DeadLetterFilter;
 
 use crate::error::ConfigError;
 use crate::guarantee::Guarantee;
@@ -58,6 +59,15 @@ pub struct Resume {
     /// Removes what was written behind it: rows of tables without a key, and the ends of files. Without it going
     /// back is refused where results would be there twice.
     pub rollback: bool,
+}
+
+/// Which dead letters go back on their way, and how fast.
+#[derive(Clone, Debug, Default)]
+pub struct Replay {
+    /// Which of them; its `after` and `limit` are not looked at, [`Options::limit`] is.
+    pub filter: DeadLetterFilter,
+    /// At most so many a second, evenly. Default: as fast as the stages take them.
+    pub rate: Option<f64>,
 }
 
 impl Default for Options {

@@ -5,6 +5,7 @@
 
 mod committer;
 mod identity;
+mod letters;
 mod lock;
 mod reader;
 mod resume;
@@ -14,6 +15,7 @@ mod turn;
 mod window;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +29,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::batch::{Batch, Finished};
-use crate::config::Options;
+use crate::config::{Options, Replay};
 use crate::error::RunError;
 use crate::guarantee::Guarantee;
 use crate::metrics::StepStats;
@@ -35,7 +37,7 @@ use crate::pipeline::Pipeline;
 use crate::report::{Ended, Report, RunFailure};
 use crate::rule::OnError;
 use crate::sink::Encode;
-use crate::source::Decode;
+use crate::source::{Decode, Source};
 use crate::stage::{Lane, Step};
 use crate::ways::Ways;
 
@@ -66,6 +68,14 @@ pub(crate) struct Shared {
     tasks: Mutex<JoinSet<()>>,
     /// A commit failed: nothing more is worth doing. Relaxed: it is a hint, the committer decides.
     failed: AtomicBool,
+    /// Dead letters that were not replayed because their stage is gone, by stage.
+    left: Mutex<BTreeMap<String, u64>>,
+}
+
+/// What a run reads.
+enum Intake {
+    Source(Box<dyn Source>, Vec<reader::Assignment>),
+    Letters(Box<letters::Letters>),
 }
 
 /// A sink on the workers' side.
@@ -103,6 +113,12 @@ impl Shared {
         self.failed.store(true, Ordering::Relaxed);
     }
 
+    /// Counts a dead letter that stays where it is.
+    fn leave(&self, stage: &str) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left.entry(stage.to_owned()).or_default() += 1;
+    }
+
     /// Runs a wait on the runtime. The task is owned here and ended with the run.
     fn suspend(&self, wait: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,7 +128,7 @@ impl Shared {
 }
 
 fn give_up(batch: Batch) -> Finished {
-    Finished { sequence: batch.sequence, chunk: batch.chunk, results: None }
+    Finished { sequence: batch.sequence, chunk: batch.chunk, replayed: batch.replayed, results: None }
 }
 
 fn why(thread: &'static str) -> RunError {
@@ -131,16 +147,17 @@ pub(crate) fn same_file_key(path: &Path) -> PathBuf {
     }
 }
 
-pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
+/// Runs a pipeline over its source, or over dead letters of earlier runs.
+pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Report, RunFailure> {
     let clock = pipeline.options.clock.clone();
     let begun = clock.now();
     let name = pipeline.name.clone();
-    let started = start::start(pipeline).await?;
+    let started = start::start(pipeline, replay).await?;
     let shared = Arc::clone(&started.shared);
     let sinks = started.sinks;
     let guarantee = sinks.iter().map(|sink| sink.guarantee).min().unwrap_or(Guarantee::AtLeastOnce);
 
-    let threads = Threads::spawn(started.source, started.assignments, started.committer, &shared)?;
+    let threads = Threads::spawn(started.intake, started.committer, &shared)?;
     let (reader_end, committer_end) = threads.join().await;
     shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
 
@@ -191,7 +208,9 @@ pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
             figures
         }
     };
-    let report = Report { pipeline: name, ended, counts, retries, epochs, elapsed, guarantee, sinks, stages };
+    let left = std::mem::take(&mut *shared.left.lock().unwrap_or_else(PoisonError::into_inner));
+    let report =
+        Report { pipeline: name, ended, counts, retries, epochs, elapsed, guarantee, sinks, stages, left };
     drop(started.lock);
     match failure {
         None => Ok(report),
@@ -246,8 +265,7 @@ struct Threads {
 
 impl Threads {
     fn spawn(
-        source: Box<dyn crate::source::Source>,
-        assignments: Vec<reader::Assignment>,
+        intake: Intake,
         committer: committer::Committer,
         shared: &Arc<Shared>,
     ) -> Result<Self, RunError> {
@@ -278,8 +296,11 @@ impl Threads {
         }
         drop(finished_sender);
         let shared = Arc::clone(shared);
-        let reader = thread("reader", move || reader::read(source, &assignments, &shared, &work_sender))
-            .map_err(spawned("reader"))?;
+        let reader = move || match intake {
+            Intake::Source(source, assignments) => reader::read(source, &assignments, &shared, &work_sender),
+            Intake::Letters(letters) => letters.read(&shared, &work_sender),
+        };
+        let reader = thread("reader", reader).map_err(spawned("reader"))?;
         Ok(Self { reader, workers, committer, done })
     }
 

@@ -412,6 +412,16 @@ pub enum RunError {
         /// What cannot overwrite itself.
         outputs: String,
     },
+    /// A dead letter that cannot be replayed.
+    #[error("the dead letter of item {item} at {stage} cannot be replayed: {reason}")]
+    Letter {
+        /// Its item.
+        item: String,
+        /// Its stage.
+        stage: String,
+        /// Why.
+        reason: String,
+    },
     /// Another process runs on the same data folder.
     #[error("the data folder {} is in use by another run{holder}; wait for it or stop it", path.display())]
     InUse {
@@ -469,7 +479,9 @@ impl Classified for RunError {
             Self::Changed { .. } | Self::NoCheckpoint { .. } | Self::RollbackNeeded { .. } => {
                 ErrorClass::Invalid
             }
-            Self::State { .. } | Self::DataFolder { .. } | Self::Item { .. } => ErrorClass::Permanent,
+            Self::State { .. } | Self::Letter { .. } | Self::DataFolder { .. } | Self::Item { .. } => {
+                ErrorClass::Permanent
+            }
             Self::Imbalance(_) | Self::Thread { .. } => ErrorClass::Internal,
         }
     }

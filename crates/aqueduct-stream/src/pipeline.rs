@@ -7,7 +7,7 @@ use aqueduct_core::ShutdownSignal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::Options;
+use crate::config::{Options, Replay};
 use crate::engine;
 use crate::error::{ConfigError, StageError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
@@ -321,7 +321,8 @@ impl Pipeline {
         let names = self.steps.iter().map(|step| &step.name).chain(self.sinks.iter().map(|sink| &sink.name));
         let mut seen: Vec<&Arc<str>> = Vec::new();
         for name in names {
-            if seen.contains(&name) {
+            // Dead letters and reports call the decoding by this name.
+            if seen.contains(&name) || &**name == "source" {
                 return Err(ConfigError::Duplicate { name: name.to_string() });
             }
             seen.push(name);
@@ -342,7 +343,26 @@ impl Pipeline {
     /// A dropped run goes on to its next commit on threads of its own and then stops by itself; use
     /// [`Pipeline::shutdown`] instead.
     pub async fn run(self) -> Result<Report, RunFailure> {
-        engine::run(self).await
+        engine::run(self, None).await
+    }
+
+    /// Runs over dead letters of earlier runs instead of the source: each goes on at the stage that failed on it,
+    /// with the payload it had there and its id. A letter goes in the commit that has what became of it, so one
+    /// that fails again is there again and nothing is lost when it is cut short.
+    ///
+    /// Input that could not be read is decoded once more; what was too large to keep is read from the source. The
+    /// letters of stages that are gone stay ([`Report::left`]). Checkpoints from before a replay are dropped:
+    /// nobody could go back over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pipeline::run`].
+    pub async fn replay(self, replay: Replay) -> Result<Report, RunFailure> {
+        engine::run(self, Some(replay)).await
     }
 }
 

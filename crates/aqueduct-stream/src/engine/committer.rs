@@ -45,6 +45,8 @@ pub(super) struct Committer {
     pub(super) checkpoints: VecDeque<u64>,
     /// Adds columns that a table lacks.
     pub(super) widen: bool,
+    /// The input is dead letters.
+    pub(super) replays: bool,
     pub(super) guarantee: Guarantee,
     pub(super) epoch: u64,
 }
@@ -157,7 +159,7 @@ impl Committer {
                 }
                 Until::End => (Some(None), 0),
             };
-            if let Some(offset) = offset {
+            if let Some(offset) = offset.filter(|_| !batch.replayed) {
                 let position = decoder.position(&batch.chunk, offset);
                 let next = decoder.item_id(batch.chunk.partition, offset.unwrap_or(batch.chunk.end));
                 work.positions.insert(batch.chunk.partition, (position, next.to_string()));
@@ -166,6 +168,7 @@ impl Committer {
             work.retries += results.retries;
             work.letters.extend(results.letters);
             work.logs.extend(results.logs);
+            work.resolved.extend(results.resolved);
             work.encoded.push(results.encoded);
             failure = failure.or(results.stop);
             covered.push((Share { items: batch.chunk.items, bytes: batch.chunk.weight }, left));
@@ -199,7 +202,7 @@ impl Committer {
     /// Writes one epoch in the order of decision 0001: files, second databases, the ledger.
     fn write(&mut self, epoch: Epoch, checkpoint: bool) -> Result<(), RunError> {
         epoch.counts.check()?;
-        if epoch.positions.is_empty() {
+        if epoch.positions.is_empty() && epoch.resolved.is_empty() {
             return Ok(());
         }
         let at = self.shared.options.clock.wall();
@@ -261,6 +264,11 @@ impl Committer {
             *from = from.next();
         }
         ledger.counts = epoch.counts;
+        if self.replays {
+            // They were read long ago, and leave the total of dead letters instead.
+            ledger.counts.read -= epoch.resolved.len() as u64;
+            ledger.resolved = epoch.resolved;
+        }
         if checkpoint {
             ledger.checkpoint = Some(format!("epoch-{}", self.epoch));
             self.checkpoints.push_back(self.epoch);
@@ -314,6 +322,7 @@ struct Epoch {
     retries: u64,
     letters: Vec<aqueduct_store::DeadLetter>,
     logs: Vec<StepLog>,
+    resolved: Vec<(String, String)>,
     encoded: Vec<Vec<Encoded>>,
 }
 

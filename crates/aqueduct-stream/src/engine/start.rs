@@ -1,27 +1,29 @@
 //! Everything that happens before the first item is read.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use aqueduct_store::{Claim, Commit, Conflict, FileMark, SqliteStore};
+use aqueduct_store::{Claim, Commit, Conflict, FileMark, PartitionState, SqliteStore};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::committer::{Committer, Database, Output};
 use super::identity::Identity;
+use super::letters::Letters;
 use super::lock::FolderLock;
 use super::reader::Assignment;
 use super::turn::Turn;
 use super::window::{Limits, Window};
-use super::{Shared, SinkSide, resume, same_file_key, state};
+use super::{Intake, Shared, SinkSide, resume, same_file_key, state};
+use crate::config::Replay;
 use crate::error::{RunError, SinkError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
 use crate::metrics::StepStats;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
 use crate::sink::table::{Shape, TableEncoder};
 use crate::sink::{Encode, Opening, SqliteSink};
-use crate::source::{Source, SourceContext};
+use crate::source::SourceContext;
 use crate::stage::Lane;
 use crate::ways::Ways;
 
@@ -31,14 +33,13 @@ pub(super) const BATCHES_MAX: usize = 1024;
 /// A run that may begin.
 pub(super) struct Started {
     pub(super) shared: Arc<Shared>,
-    pub(super) source: Box<dyn Source>,
-    pub(super) assignments: Vec<Assignment>,
+    pub(super) intake: Intake,
     pub(super) committer: Committer,
     pub(super) sinks: Vec<SinkGuarantee>,
     pub(super) lock: FolderLock,
 }
 
-pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
+pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Result<Started, RunError> {
     let guarantees = pipeline.guarantees()?;
     let Some(mut source) = pipeline.source.take() else {
         return Err(crate::ConfigError::Missing { missing: "source" }.into());
@@ -48,7 +49,8 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         shutdown: pipeline.options.shutdown.clone(),
         runtime: Handle::current(),
     });
-    let partitions = source.partitions()?;
+    // A replay needs the input only for what was too large to keep.
+    let partitions = if replay.is_some() { Vec::new() } else { source.partitions()? };
     let lock = FolderLock::take(&pipeline.data_folder())?;
 
     for sink in &mut pipeline.sinks {
@@ -57,7 +59,13 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         }
     }
 
-    let mut databases = Databases::open(&pipeline).await?;
+    let ledger_path = pipeline.ledger_path();
+    let tables = pipeline.sinks.iter().filter_map(|sink| match &sink.kind {
+        SinkKind::Table(table) => Some(table.path.clone()),
+        SinkKind::Direct(_) => None,
+    });
+    let paths: Vec<PathBuf> = std::iter::once(ledger_path.clone()).chain(tables).collect();
+    let mut databases = Databases::open(&paths).await?;
     let identity = Identity::of(&pipeline, source.describe());
     let before = databases.all[0].store.ledger(&pipeline.name).await?;
     let before = before.and_then(|ledger| Identity::read(&ledger.configuration));
@@ -156,6 +164,7 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         runtime: Handle::current(),
         tasks: Mutex::new(JoinSet::new()),
         failed: false.into(),
+        left: Mutex::default(),
         options,
     });
     let committer = Committer {
@@ -168,15 +177,22 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         kept,
         checkpoints: checkpoints.into_iter().map(|kept| kept.epoch).collect(),
         widen: shared.options.accept_change,
+        replays: replay.is_some(),
         guarantee: if weak { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce },
         epoch: claimed.ledger.epoch + u64::from(registers),
     };
-    let assignments = claimed
-        .partitions
-        .into_iter()
-        .map(|part| Assignment { id: part.id, position: part.position })
-        .collect();
-    Ok(Started { shared, source, assignments, committer, sinks: guarantees, lock })
+    let intake = match replay {
+        Some(replay) => {
+            let names = claimed.ledger.partitions.into_iter().map(|part| (part.id, part.name)).collect();
+            let letters = Letters::open(&ledger_path, &committer.pipeline, replay, source, names).await?;
+            Intake::Letters(Box::new(letters))
+        }
+        None => {
+            let assignment = |part: PartitionState| Assignment { id: part.id, position: part.position };
+            Intake::Source(source, claimed.partitions.into_iter().map(assignment).collect())
+        }
+    };
+    Ok(Started { shared, intake, committer, sinks: guarantees, lock })
 }
 
 /// Turns the way into each sink around: the sinks at the end of each way, the main one first, then the branches.
@@ -208,17 +224,14 @@ struct Ask<'a> {
 /// The databases of a pipeline; the first holds the ledger.
 struct Databases {
     all: Vec<Database>,
-    index: HashMap<std::path::PathBuf, usize>,
+    index: HashMap<PathBuf, usize>,
 }
 
 impl Databases {
-    async fn open(pipeline: &Pipeline) -> Result<Self, RunError> {
+    async fn open(paths: &[PathBuf]) -> Result<Self, RunError> {
         let mut databases = Self { all: Vec::new(), index: HashMap::new() };
-        databases.add(&pipeline.ledger_path()).await?;
-        for sink in &pipeline.sinks {
-            if let SinkKind::Table(table) = &sink.kind {
-                databases.add(&table.path).await?;
-            }
+        for path in paths {
+            databases.add(path).await?;
         }
         Ok(databases)
     }

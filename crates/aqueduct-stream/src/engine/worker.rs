@@ -48,7 +48,7 @@ impl Worker {
                 self.give_up(piece);
                 continue;
             }
-            if piece.fresh {
+            if piece.fresh && !piece.batch.replayed {
                 decode(&self.shared, &mut piece.batch);
             }
             self.advance(piece);
@@ -130,7 +130,7 @@ fn decode(shared: &Shared, batch: &mut Batch) {
     let mut failures = Vec::new();
     for item in decoded {
         let input = u32::try_from(batch.inputs.len()).expect("a batch has at most a million items");
-        batch.inputs.push(Input { offset: item.offset, original: item.original });
+        batch.inputs.push(Input { offset: item.offset, original: item.original, prior: None });
         let id = shared.decoder.item_id(batch.chunk.partition, item.offset);
         match item.record {
             Ok(record) => batch.slots.push(Slot::new(Item { id, payload: Payload::Record(record) }, input)),
@@ -467,6 +467,7 @@ fn finish(shared: &Shared, mut batch: Batch) -> Finished {
     let until = batch.until();
     let cut = batch.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
     let logs = batch.take_logs();
+    let resolved = if batch.replayed { batch.take_resolved() } else { Vec::new() };
     let letters =
         batch.letters.into_iter().filter(|(input, _)| *input < cut).map(|(_, letter)| letter).collect();
     let results = Results {
@@ -474,11 +475,17 @@ fn finish(shared: &Shared, mut batch: Batch) -> Finished {
         encoded,
         letters,
         logs,
+        resolved,
         retries: batch.retries,
         until,
         stop: batch.cut.map(|(_, failure)| failure),
     };
-    Finished { sequence: batch.sequence, chunk: batch.chunk, results: Some(results) }
+    Finished {
+        sequence: batch.sequence,
+        chunk: batch.chunk,
+        replayed: batch.replayed,
+        results: Some(results),
+    }
 }
 
 /// `None` when a sink's rule stops the run; the batch is cut then.

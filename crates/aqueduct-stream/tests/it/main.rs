@@ -5,6 +5,7 @@
 mod dedupe;
 mod exact;
 mod input;
+mod replay;
 mod resume;
 mod stages;
 mod support;
