@@ -17,7 +17,11 @@ pub(crate) struct Batch {
     /// Its place in the order of the input, over all partitions.
     pub(crate) sequence: u64,
     pub(crate) chunk: Chunk,
-    /// It comes from dead letters and needs no decoding.
+    /// Items that were let go just before it; its position lies behind them.
+    pub(crate) dropped: u64,
+    /// It needs no decoding.
+    pub(crate) decoded: bool,
+    /// It comes from dead letters, and moves no position.
     pub(crate) replayed: bool,
     /// The inputs, in their order; slots and events name them by index.
     pub(crate) inputs: Vec<Input>,
@@ -192,6 +196,8 @@ impl Batch {
         Self {
             sequence,
             chunk,
+            dropped: 0,
+            decoded: false,
             replayed: false,
             inputs: Vec::new(),
             slots: Vec::new(),

@@ -32,6 +32,8 @@ pub struct Options {
     pub limit: Option<u64>,
     /// What the run must give. Default: the best that the route gives.
     pub guarantee: Option<Guarantee>,
+    /// What happens when the source is faster than the stages. Default: the source waits.
+    pub overflow: Overflow,
     /// Goes back to a kept checkpoint first. Default: continues behind the last commit.
     pub resume: Option<Resume>,
     /// Runs although the source, the meaning of a stage's state or the columns of a sink are not those of the run
@@ -49,6 +51,18 @@ pub struct Options {
     pub progress: Arc<Progress>,
     /// Where metrics are registered.
     pub metrics: Registry,
+}
+
+/// What happens to input for which there is no room. Dropping it means at most once: its position is committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The source waits. Nothing is lost.
+    #[default]
+    Wait,
+    /// What was read last is let go and counted as dropped.
+    DropNewest,
+    /// What has waited longest is let go and counted as dropped.
+    DropOldest,
 }
 
 /// Going back to a checkpoint.
@@ -82,6 +96,7 @@ impl Default for Options {
             checkpoint_interval: 10,
             limit: None,
             guarantee: None,
+            overflow: Overflow::Wait,
             resume: None,
             accept_change: false,
             data_dir: None,
@@ -95,6 +110,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether positions are committed before the work is done.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.guarantee == Some(Guarantee::AtMostOnce) || self.overflow != Overflow::Wait
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let within = |field: &str, value: usize, most: usize| {
             if (1..=most).contains(&value) {

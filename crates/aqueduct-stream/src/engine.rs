@@ -4,6 +4,7 @@
 //! order of the input. The reader stops at the window, so everything between is bounded.
 
 mod committer;
+mod gate;
 mod identity;
 mod letters;
 mod lock;
@@ -89,6 +90,8 @@ struct SinkSide {
 enum Message {
     /// A batch is through.
     Finished(Box<Finished>),
+    /// A batch whose position is to be committed before it is worked on.
+    Ahead(Box<worker::Work>),
     /// No batch is being worked on: what is ready need not wait for more.
     Idle,
 }
@@ -294,11 +297,17 @@ impl Threads {
             };
             workers.push(thread("worker", work).map_err(spawned("worker"))?);
         }
-        drop(finished_sender);
         let shared = Arc::clone(shared);
+        let gate = gate::Gate::new(Arc::clone(&shared), work_sender.clone(), finished_sender);
         let reader = move || match intake {
-            Intake::Source(source, assignments) => reader::read(source, &assignments, &shared, &work_sender),
-            Intake::Letters(letters) => letters.read(&shared, &work_sender),
+            Intake::Source(source, assignments) => {
+                drop(work_sender);
+                reader::read(source, &assignments, &shared, gate)
+            }
+            Intake::Letters(letters) => {
+                drop(gate);
+                letters.read(&shared, &work_sender)
+            }
         };
         let reader = thread("reader", reader).map_err(spawned("reader"))?;
         Ok(Self { reader, workers, committer, done })

@@ -86,7 +86,7 @@ mod stage;
 mod typed;
 mod ways;
 
-pub use config::{Options, Replay, Resume};
+pub use config::{Options, Overflow, Replay, Resume};
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError, StateError};
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;

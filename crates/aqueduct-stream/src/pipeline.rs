@@ -276,7 +276,12 @@ impl Pipeline {
     fn sink_guarantees(&self) -> Vec<SinkGuarantee> {
         let ledger = engine::same_file_key(&self.ledger_path());
         let weak = self.options.guarantee == Some(Guarantee::AtLeastOnce);
-        let source = self.source.as_ref().map(|source| source.guarantee());
+        let ahead = self.options.is_ahead().then(|| {
+            let reason =
+                "the position is committed before the work, so what a crash cuts off is not repeated";
+            (Guarantee::AtMostOnce, reason.to_owned())
+        });
+        let source = ahead.or_else(|| self.source.as_ref().map(|source| source.guarantee()));
         self.sinks
             .iter()
             .map(|sink| {

@@ -133,7 +133,7 @@ impl Letters {
             content: ChunkContent::Bytes { bytes: Bytes::new(), unterminated: false },
         };
         let mut batch = Batch::new(sequence, chunk);
-        batch.replayed = true;
+        (batch.replayed, batch.decoded) = (true, true);
         for letter in page {
             let (step, lane) = match place(shared, &letter.stage) {
                 Some(place) => place,

@@ -178,6 +178,8 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
         checkpoints: checkpoints.into_iter().map(|kept| kept.epoch).collect(),
         widen: shared.options.accept_change,
         replays: replay.is_some(),
+        // Dead letters are in the ledger until their results are, so there is no position to commit.
+        ahead: shared.options.is_ahead() && replay.is_none(),
         guarantee: if weak { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce },
         epoch: claimed.ledger.epoch + u64::from(registers),
     };

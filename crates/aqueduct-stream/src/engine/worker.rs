@@ -48,7 +48,7 @@ impl Worker {
                 self.give_up(piece);
                 continue;
             }
-            if piece.fresh && !piece.batch.replayed {
+            if piece.fresh && !piece.batch.decoded {
                 decode(&self.shared, &mut piece.batch);
             }
             self.advance(piece);

@@ -4,6 +4,7 @@
 
 mod dedupe;
 mod exact;
+mod flow;
 mod input;
 mod replay;
 mod resume;
