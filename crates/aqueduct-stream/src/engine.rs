@@ -4,10 +4,12 @@
 //! order of the input. The reader stops at the window, so everything between is bounded.
 
 mod committer;
+mod databases;
 mod gate;
 mod identity;
 mod letters;
 mod lock;
+mod preview;
 mod reader;
 mod resume;
 mod start;
@@ -43,6 +45,7 @@ use crate::stage::{Lane, Step};
 use crate::ways::Ways;
 
 use committer::CommitterEnd;
+pub(crate) use preview::preview;
 use reader::ReaderEnd;
 use turn::Turn;
 use window::Window;
@@ -96,7 +99,45 @@ enum Message {
     Idle,
 }
 
+/// The stages of a pipeline and what belongs to them.
+struct Stages<'a> {
+    /// The pipeline's name.
+    name: &'a str,
+    steps: Vec<Step>,
+    source_rule: OnError,
+}
+
 impl Shared {
+    fn new(
+        stages: Stages<'_>,
+        ways: Ways,
+        lanes: &[Option<Lane>],
+        sinks: Vec<SinkSide>,
+        decoder: Arc<dyn Decode>,
+        window: Window,
+        options: Options,
+    ) -> Result<Self, RunError> {
+        let stats = |stage: &str| StepStats::register(&options.metrics, stages.name, stage);
+        Ok(Self {
+            step_stats: stages.steps.iter().map(|step| stats(&step.name)).collect::<Result<_, _>>()?,
+            source_stats: stats("source")?,
+            turns: stages.steps.iter().map(|_| Turn::default()).collect(),
+            steps: stages.steps,
+            takers: takers(lanes),
+            each_sink: (0..sinks.len()).collect(),
+            ways,
+            sinks,
+            source_rule: stages.source_rule,
+            decoder,
+            window,
+            runtime: Handle::current(),
+            tasks: Mutex::new(JoinSet::new()),
+            failed: false.into(),
+            left: Mutex::default(),
+            options,
+        })
+    }
+
     /// How far the run has been asked to stop; a failed commit asks for everything.
     fn phase(&self) -> Phase {
         if self.failed.load(Ordering::Relaxed) { Phase::Stopping } else { self.options.shutdown.phase() }
@@ -128,6 +169,23 @@ impl Shared {
         while tasks.try_join_next().is_some() {}
         tasks.spawn_on(wait, &self.runtime);
     }
+}
+
+/// Turns the way into each sink around: the sinks at the end of each way, the main one first, then the branches.
+fn takers(lanes: &[Option<Lane>]) -> Vec<Vec<usize>> {
+    let mut takers: Vec<Vec<usize>> = vec![Vec::new()];
+    for (sink, lane) in lanes.iter().enumerate() {
+        let way = match lane {
+            Some(Lane::Main) => 0,
+            Some(Lane::Branch(branch)) => 1 + usize::from(*branch),
+            Some(Lane::Sink(_)) | None => continue,
+        };
+        if takers.len() <= way {
+            takers.resize(way + 1, Vec::new());
+        }
+        takers[way].push(sink);
+    }
+    takers
 }
 
 fn give_up(batch: Batch) -> Finished {

@@ -77,6 +77,7 @@ mod error;
 mod guarantee;
 mod metrics;
 mod pipeline;
+mod preview;
 mod progress;
 mod report;
 mod rule;
@@ -91,6 +92,7 @@ pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, Stag
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;
 pub use pipeline::{Pipeline, SinkKind};
+pub use preview::{Preview, PreviewItem, PreviewStep, Shown};
 pub use progress::{Progress, ProgressSnapshot};
 pub use report::{Ended, Report, RunFailure, StageReport};
 pub use rule::{OnError, Rule};

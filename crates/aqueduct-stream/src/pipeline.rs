@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{Options, Replay};
 use crate::engine;
-use crate::error::{ConfigError, StageError};
+use crate::error::{ConfigError, RunError, StageError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
+use crate::preview::Preview;
 use crate::report::{Report, RunFailure};
 use crate::rule::{OnError, Rule};
 use crate::sink::{Sink, SqliteSink};
@@ -349,6 +350,21 @@ impl Pipeline {
     /// [`Pipeline::shutdown`] instead.
     pub async fn run(self) -> Result<Report, RunFailure> {
         engine::run(self, None).await
+    }
+
+    /// Takes the first items of the input through the stages and tells what each makes of them. The stages work
+    /// for real, waiting ones included; nothing is written, claimed or locked, and ordered stages remember nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when the pipeline makes no sense or the input cannot be read. An item that fails is no error:
+    /// the preview tells.
+    ///
+    /// # Complexity
+    ///
+    /// Linear in the items that are looked at, whatever the size of the input.
+    pub async fn preview(self, items_max: usize) -> Result<Preview, RunError> {
+        engine::preview(self, items_max).await
     }
 
     /// Runs over dead letters of earlier runs instead of the source: each goes on at the stage that failed on it,

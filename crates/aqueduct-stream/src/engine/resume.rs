@@ -1,20 +1,19 @@
 //! Going back to a kept checkpoint before a run.
 
 use aqueduct_core::{Fence, Timestamp};
-use aqueduct_store::{Checkpoint, Conflict, Ledger, Rewind, Store};
+use aqueduct_store::{Checkpoint, Conflict, Ledger, PartitionState, Rewind, Store};
 
 use super::state;
 use crate::config::Resume;
 use crate::error::RunError;
+use crate::source::Source;
 
-/// Takes the ledger back.
-pub(super) async fn rewind(
+/// Finds the checkpoint, and refuses to go back to it where results would be there twice.
+pub(super) async fn find(
     store: &mut dyn Store,
     ledger: &Ledger,
-    fence: Fence,
     resume: &Resume,
-    at: Timestamp,
-) -> Result<(), RunError> {
+) -> Result<Checkpoint, RunError> {
     let mut checkpoints = store.checkpoints(&ledger.pipeline).await?;
     let Some(found) = checkpoints.iter().position(|kept| kept.name == resume.checkpoint) else {
         return Err(RunError::NoCheckpoint {
@@ -26,6 +25,31 @@ pub(super) async fn rewind(
     if !resume.rollback {
         refuse_doubles(ledger, &checkpoint)?;
     }
+    Ok(checkpoint)
+}
+
+/// Makes sure that the input in front of the checkpoint is what was read, before anything is taken back.
+pub(super) fn verify(
+    source: &mut dyn Source,
+    checkpoint: &Checkpoint,
+    partitions: &[PartitionState],
+) -> Result<(), RunError> {
+    for (index, partition) in partitions.iter().enumerate() {
+        if let Some(then) = checkpoint.positions.iter().find(|then| then.partition == partition.id.0) {
+            source.open(index, partition.id, Some(&then.position))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes the ledger back.
+pub(super) async fn rewind(
+    store: &mut dyn Store,
+    ledger: &Ledger,
+    fence: Fence,
+    checkpoint: Checkpoint,
+    at: Timestamp,
+) -> Result<(), RunError> {
     let appended = ledger.tables.iter().filter(|table| !matches!(table.conflict, Conflict::ReplaceBy(_)));
     let rewind = Rewind {
         tables: appended.map(|table| table.name.clone()).collect(),

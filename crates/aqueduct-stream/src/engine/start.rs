@@ -1,30 +1,26 @@
 //! Everything that happens before the first item is read.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use aqueduct_store::{Claim, Commit, Conflict, FileMark, PartitionState, SqliteStore};
+use aqueduct_store::{Claim, Commit, FileMark, PartitionState};
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
 
-use super::committer::{Committer, Database, Output};
+use super::committer::{Committer, Output};
+use super::databases::{Ask, Databases};
 use super::identity::Identity;
 use super::letters::Letters;
 use super::lock::FolderLock;
 use super::reader::Assignment;
-use super::turn::Turn;
 use super::window::{Limits, Window};
-use super::{Intake, Shared, SinkSide, resume, same_file_key, state};
+use super::{Intake, Shared, SinkSide, Stages, resume, state};
 use crate::config::Replay;
-use crate::error::{RunError, SinkError};
+use crate::error::RunError;
 use crate::guarantee::{Guarantee, SinkGuarantee};
-use crate::metrics::StepStats;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
-use crate::sink::table::{Shape, TableEncoder};
-use crate::sink::{Encode, Opening, SqliteSink};
+use crate::sink::table::TableEncoder;
+use crate::sink::{Encode, Opening};
 use crate::source::SourceContext;
-use crate::stage::Lane;
 use crate::ways::Ways;
 
 /// The most batches in flight: enough to keep every core busy over a slow commit, and a bound for channels.
@@ -84,7 +80,9 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     databases.all[0].fence = claimed.fence;
     if let Some(resume) = &pipeline.options.resume {
         let store = databases.all[0].store.as_mut();
-        resume::rewind(store, &claimed.ledger, claimed.fence, resume, claim.at).await?;
+        let checkpoint = resume::find(store, &claimed.ledger, resume).await?;
+        resume::verify(source.as_mut(), &checkpoint, &claimed.partitions)?;
+        resume::rewind(store, &claimed.ledger, claimed.fence, checkpoint, claim.at).await?;
         claimed.ledger = store.ledger(&pipeline.name).await?.unwrap_or(claimed.ledger);
         for part in &mut claimed.partitions {
             if let Some(then) = claimed.ledger.partitions.iter().find(|then| then.id == part.id) {
@@ -148,25 +146,9 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
         outputs.iter().any(|output| matches!(output, Output::Table { shape, .. } if shape.table().is_none()));
     let options = pipeline.options;
     let limits = Limits { batches: BATCHES_MAX, items: options.window_items, bytes: options.window_bytes };
-    let stats = |stage: &str| StepStats::register(&options.metrics, &pipeline.name, stage);
-    let shared = Arc::new(Shared {
-        step_stats: pipeline.steps.iter().map(|step| stats(&step.name)).collect::<Result<_, _>>()?,
-        source_stats: stats("source")?,
-        turns: pipeline.steps.iter().map(|_| Turn::default()).collect(),
-        steps: pipeline.steps,
-        takers: takers(&lanes),
-        each_sink: (0..sides.len()).collect(),
-        ways,
-        sinks: sides,
-        source_rule: pipeline.source_rule,
-        decoder: source.decoder(),
-        window: Window::new(limits, unshaped),
-        runtime: Handle::current(),
-        tasks: Mutex::new(JoinSet::new()),
-        failed: false.into(),
-        left: Mutex::default(),
-        options,
-    });
+    let window = Window::new(limits, unshaped);
+    let stages = Stages { name: &pipeline.name, steps: pipeline.steps, source_rule: pipeline.source_rule };
+    let shared = Arc::new(Shared::new(stages, ways, &lanes, sides, source.decoder(), window, options)?);
     let committer = Committer {
         shared: Arc::clone(&shared),
         pipeline: pipeline.name,
@@ -195,134 +177,4 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
         }
     };
     Ok(Started { shared, intake, committer, sinks: guarantees, lock })
-}
-
-/// Turns the way into each sink around: the sinks at the end of each way, the main one first, then the branches.
-fn takers(lanes: &[Option<Lane>]) -> Vec<Vec<usize>> {
-    let mut takers: Vec<Vec<usize>> = vec![Vec::new()];
-    for (sink, lane) in lanes.iter().enumerate() {
-        let way = match lane {
-            Some(Lane::Main) => 0,
-            Some(Lane::Branch(branch)) => 1 + usize::from(*branch),
-            Some(Lane::Sink(_)) | None => continue,
-        };
-        if takers.len() <= way {
-            takers.resize(way + 1, Vec::new());
-        }
-        takers[way].push(sink);
-    }
-    takers
-}
-
-/// What a table is looked at for.
-struct Ask<'a> {
-    /// Whether the run asks for at least once.
-    weak: bool,
-    pipeline: &'a str,
-    /// Whether a change of the columns is accepted.
-    widen: bool,
-}
-
-/// The databases of a pipeline; the first holds the ledger.
-struct Databases {
-    all: Vec<Database>,
-    index: HashMap<PathBuf, usize>,
-}
-
-impl Databases {
-    async fn open(paths: &[PathBuf]) -> Result<Self, RunError> {
-        let mut databases = Self { all: Vec::new(), index: HashMap::new() };
-        for path in paths {
-            databases.add(path).await?;
-        }
-        Ok(databases)
-    }
-
-    async fn add(&mut self, path: &Path) -> Result<(), RunError> {
-        if !self.index.contains_key(&same_file_key(path)) {
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                std::fs::create_dir_all(folder)
-                    .map_err(|source| RunError::DataFolder { path: folder.to_owned(), source })?;
-            }
-            let store = Box::new(SqliteStore::open(path).await?);
-            self.index.insert(same_file_key(path), self.all.len());
-            self.all.push(Database { store, fence: aqueduct_core::Fence::default(), tables: Vec::new() });
-        }
-        Ok(())
-    }
-
-    fn index_of(&self, path: &Path) -> usize {
-        self.index.get(&same_file_key(path)).copied().unwrap_or(0)
-    }
-
-    /// Finds the columns of a sink's table, if they are known: declared, or there already.
-    async fn shape(
-        &mut self,
-        sink: &str,
-        table: &SqliteSink,
-        store: usize,
-        &Ask { weak, pipeline, widen }: &Ask<'_>,
-    ) -> Result<Arc<Shape>, RunError> {
-        let conflict = match &table.key {
-            Some(key) => Conflict::ReplaceBy(key.clone()),
-            None if store > 0 || weak => Conflict::ReplaceByItem,
-            None => Conflict::Refuse,
-        };
-        let refuse = |message: String| RunError::Sink(SinkError::Table { sink: sink.to_owned(), message });
-        let store = &mut self.all[store].store;
-        let known = store.ledger(pipeline).await?.and_then(|ledger| {
-            ledger.tables.into_iter().find(|known| known.name.eq_ignore_ascii_case(&table.table))
-        });
-        let found = store.table(&table.table).await?;
-        let shape = Arc::new(Shape::new(sink, &table.table, conflict));
-        let Some(found) = found else {
-            if let Some(columns) = &table.columns {
-                shape.fix(columns.clone())?;
-            }
-            return Ok(shape);
-        };
-        let (name, columns) = (&table.table, found.columns.join(", "));
-        if !found.has_item_id {
-            return Err(refuse(format!(
-                "table {name} is there already, with the columns {columns} and without item_id; it is not a table that a \
-                 pipeline wrote; choose another table name"
-            )));
-        }
-        let key = table.key.as_deref().unwrap_or(aqueduct_store::ITEM_ID);
-        if found.primary_key != [key] {
-            let has =
-                if found.primary_key.is_empty() { "none".to_owned() } else { found.primary_key.join(", ") };
-            return Err(refuse(format!(
-                "table {name} is there already with another primary key ({has}); this sink needs {key}; choose another \
-                 table name"
-            )));
-        }
-        if known.is_none() && found.has_rows && table.key.is_none() {
-            return Err(refuse(format!(
-                "table {name} already holds rows that this pipeline did not write; choose another table name, or give the \
-                 sink a key to upsert by"
-            )));
-        }
-        if let Some(declared) = &table.columns {
-            let same = declared.len() == found.columns.len()
-                && declared.iter().all(|column| found.columns.contains(column));
-            // A table of ours may have more columns, those that a sink declared once.
-            let ours = known.is_some_and(|known| {
-                widen || known.columns.iter().map(|column| &column.name).eq(declared.iter())
-            });
-            if !same && ours {
-                shape.fix(declared.clone())?;
-                return Ok(shape);
-            }
-            if !same {
-                return Err(refuse(format!(
-                    "table {name} is there already with the columns {columns}, but the sink declares {}; choose another \
-                     table name",
-                    declared.join(", ")
-                )));
-            }
-        }
-        shape.fix(found.columns)?;
-        Ok(shape)
-    }
 }

@@ -121,7 +121,7 @@ impl Worker {
     }
 }
 
-fn decode(shared: &Shared, batch: &mut Batch) {
+pub(super) fn decode(shared: &Shared, batch: &mut Batch) {
     let started = shared.options.clock.now();
     let decoded = shared.decoder.decode(&batch.chunk);
     shared.source_stats.worked(decoded.len() as u64, shared.options.clock.now().since(started));
@@ -173,7 +173,12 @@ fn decode(shared: &Shared, batch: &mut Batch) {
 }
 
 /// Runs a stage over every item that waits for it. Gives the wait when some have to be tried again.
-fn run_sync(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random) -> Option<Duration> {
+pub(super) fn run_sync(
+    shared: &Shared,
+    batch: &mut Batch,
+    step: &Step,
+    random: &mut Random,
+) -> Option<Duration> {
     let StageWork::Sync(stage) = &step.work else { return None };
     let stats = &shared.step_stats[batch.step];
     let started = shared.options.clock.now();
@@ -195,7 +200,7 @@ fn run_sync(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random
 }
 
 /// Runs an ordered stage over every item that waits for it. It is the batch's turn.
-fn run_ordered(
+pub(super) fn run_ordered(
     shared: &Shared,
     batch: &mut Batch,
     step: &Step,
@@ -381,7 +386,7 @@ fn send_back(piece: Work) {
 }
 
 /// One round of a waiting stage over the items that wait for it.
-async fn run_waiting(
+pub(super) async fn run_waiting(
     shared: &Shared,
     batch: &mut Batch,
     step: &Step,
@@ -489,7 +494,11 @@ fn finish(shared: &Shared, mut batch: Batch) -> Finished {
 }
 
 /// `None` when a sink's rule stops the run; the batch is cut then.
-fn encode(shared: &Shared, batch: &mut Batch, now: aqueduct_core::Timestamp) -> Option<Vec<Encoded>> {
+pub(super) fn encode(
+    shared: &Shared,
+    batch: &mut Batch,
+    now: aqueduct_core::Timestamp,
+) -> Option<Vec<Encoded>> {
     let mut encoded: Vec<Encoded> = shared.sinks.iter().map(|sink| sink.encoder.start()).collect();
     let mut failures: Vec<(usize, usize, StageError)> = Vec::new();
     let mut spawned = Vec::new();

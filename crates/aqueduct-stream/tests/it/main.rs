@@ -6,6 +6,7 @@ mod dedupe;
 mod exact;
 mod flow;
 mod input;
+mod preview;
 mod replay;
 mod resume;
 mod stages;

@@ -145,6 +145,7 @@ async fn an_input_that_is_not_what_was_read_is_refused_at_the_checkpoint() {
     folder.write_numbers(100);
     pipeline(&folder, None).run().await.unwrap();
     let checkpoint = checkpoints(&folder).await.remove(0);
+    let before = outcome(&folder).await;
     let replaced: String = (0..100).map(|n| format!("{{\"n\":{}}}\n", n + 3)).collect();
     folder.write("in.jsonl", replaced);
     let refused = pipeline(&folder, back_to(&checkpoint, true)).run().await.unwrap_err();
@@ -153,4 +154,8 @@ async fn an_input_that_is_not_what_was_read_is_refused_at_the_checkpoint() {
         "{}",
         words(&refused)
     );
+    // It was refused before anything was taken back.
+    folder.write_numbers(100);
+    assert_eq!(pipeline(&folder, None).run().await.unwrap().ended, Ended::NothingToDo);
+    assert_eq!(outcome(&folder).await, before);
 }
