@@ -57,6 +57,7 @@ mod backends;
 mod contract;
 mod dead_letter;
 mod error;
+mod retention;
 mod row;
 
 pub use backends::{MemoryStore, SqliteStore};
@@ -64,6 +65,7 @@ pub use contract::{
     Advance, Checkpoint, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger, PartitionState,
     RunOutcome, RunState, StateChange, Store,
 };
-pub use dead_letter::{DeadLetter, DeadLetterFilter, Original};
-pub use error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
+pub use dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Original, Purged};
+pub use error::{BackendError, ClaimError, CommitError, EditError, OpenError, ReadError};
+pub use retention::{Removed, Retention};
 pub use row::{Column, Conflict, ITEM_ID, Rows, Table, Value};
