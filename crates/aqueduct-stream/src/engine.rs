@@ -4,7 +4,7 @@
 //! order of the input. The reader stops at the window, so everything between is bounded.
 
 mod committer;
-mod lock;
+pub(crate) mod lock;
 mod reader;
 mod start;
 mod window;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use aqueduct_core::{Counts, Imbalance, Phase, failpoint};
-use aqueduct_store::{CommitError, RunOutcome};
+use aqueduct_store::{CommitError, Retention, RunOutcome};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -162,7 +162,7 @@ pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
         (None, Ended::Done | Ended::NothingToDo) => RunOutcome::Done,
         (None, _) => RunOutcome::Stopped,
     };
-    let closed = close(end, &name, outcome, clock.wall()).await;
+    let closed = close(end, &name, outcome, clock.wall(), &shared.options.retention).await;
     let (counts, retries, epochs) = match closed {
         Ok(figures) => figures,
         Err((figures, error)) => {
@@ -193,11 +193,14 @@ async fn close(
     name: &str,
     outcome: RunOutcome,
     at: aqueduct_core::Timestamp,
+    retention: &Retention,
 ) -> Result<Figures, (Figures, RunError)> {
     let figures = (end.counts, end.retries, end.epochs);
     let mut failure = None;
     for (index, mut database) in end.databases.into_iter().enumerate().rev() {
         if index == 0 && !matches!(outcome, RunOutcome::Failed) {
+            let retained = database.store.retain(name, retention, at).await;
+            failure = failure.or(retained.err().map(RunError::Commit));
             let finished = database.store.finish(name, database.fence, outcome, at).await;
             failure = failure.or(finished.err().map(RunError::Commit));
         } else if index == 0 {

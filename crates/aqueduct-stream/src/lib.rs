@@ -86,6 +86,7 @@ mod stage;
 mod typed;
 
 pub use config::Options;
+pub use engine::lock::FolderLock;
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError};
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;

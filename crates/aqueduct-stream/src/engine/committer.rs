@@ -248,6 +248,7 @@ impl Committer {
             *from = from.next();
         }
         ledger.counts = epoch.counts;
+        ledger.retention = self.shared.options.retention.clone();
         ledger.checkpoint = checkpoint.then(|| format!("epoch-{}", self.epoch));
         self.runtime.block_on(self.databases[0].store.commit(ledger))?;
         for output in &mut self.outputs {
