@@ -81,6 +81,7 @@ pub mod reference;
 mod settings;
 mod spec;
 mod suggest;
+mod upkeep;
 
 pub use assembly::{RunRequest, assemble};
 pub use error::{ConfigError, ConfigErrors, CvssError, EvaluationError, ExpressionError, Place};
@@ -93,3 +94,4 @@ pub use spec::{
     Feed, Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind,
     StageSpec,
 };
+pub use upkeep::{Upkeep, UpkeepError, hold};
