@@ -32,6 +32,8 @@ pub struct DeadLetter {
     pub reason: String,
     /// How often it was tried; at least 1.
     pub attempts: u32,
+    /// How many children the item had before it failed; a replay numbers new ones from here.
+    pub children: u32,
     /// When it failed first.
     pub first: Timestamp,
     /// When it failed last.

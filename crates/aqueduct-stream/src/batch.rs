@@ -9,9 +9,10 @@ use crate::error::StageError;
 use crate::rule::OnError;
 use crate::sink::Encoded;
 use crate::source::{Chunk, ChunkContent};
-use crate::stage::{Emission, Outcome};
+use crate::stage::{Emission, Lane, Outcome};
 
 /// One chunk and what has become of its items so far.
+#[derive(Debug)]
 pub(crate) struct Batch {
     /// Its place in the order of the input, over all partitions.
     pub(crate) sequence: u64,
@@ -23,23 +24,27 @@ pub(crate) struct Batch {
     pub(crate) step: usize,
     pub(crate) events: Vec<(u32, Event)>,
     pub(crate) letters: Vec<(u32, DeadLetter)>,
+    /// What ordered stages want to remember of it.
+    pub(crate) logs: Vec<StepLog>,
     /// The first input on which the run must stop, and why.
     pub(crate) cut: Option<(u32, Failure)>,
     pub(crate) retries: u64,
 }
 
 /// One input of a batch.
+#[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) offset: u64,
     pub(crate) original: Bytes,
 }
 
 /// An item on its way, and where it came from.
+#[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) item: Item,
     pub(crate) input: u32,
-    /// The sink it was sent to past the other stages.
-    pub(crate) to: Option<usize>,
+    /// The way it is on.
+    pub(crate) lane: Lane,
     /// The stage it waits for.
     pub(crate) step: usize,
     /// The ordinal of its next child.
@@ -56,6 +61,27 @@ pub(crate) enum Event {
     Spawned(u32),
     Skipped,
     DeadLettered,
+}
+
+/// The records that one ordered stage appended for the items of one batch.
+#[derive(Debug)]
+pub(crate) struct StepLog {
+    pub(crate) step: usize,
+    pub(crate) records: Vec<u8>,
+    /// The input of each item, and where its records end; inputs never fall.
+    pub(crate) ends: Vec<(u32, usize)>,
+    /// The stage's mark and floor behind the batch.
+    pub(crate) mark: u64,
+    pub(crate) floor: u64,
+}
+
+impl StepLog {
+    /// Forgets the records of inputs from `cut` on.
+    fn cut(mut self, cut: u32) -> Self {
+        let kept = self.ends.partition_point(|(input, _)| *input < cut);
+        self.records.truncate(kept.checked_sub(1).map_or(0, |last| self.ends[last].1));
+        self
+    }
 }
 
 /// An item on which the run stops.
@@ -79,6 +105,7 @@ pub(crate) struct Results {
     /// One for each sink.
     pub(crate) encoded: Vec<Encoded>,
     pub(crate) letters: Vec<DeadLetter>,
+    pub(crate) logs: Vec<StepLog>,
     pub(crate) retries: u64,
     /// How far the batch goes: to the chunk's end, or to an offset in it; `None` when not even its first item.
     pub(crate) until: Until,
@@ -98,7 +125,7 @@ impl Slot {
         Self {
             item,
             input,
-            to: None,
+            lane: Lane::Main,
             step: 0,
             children: 0,
             attempts: 0,
@@ -111,7 +138,12 @@ impl Slot {
     fn child(&mut self, payload: Payload) -> Self {
         let id = self.item.id.child(self.children);
         self.children += 1;
-        Self::new(Item { id, payload }, self.input)
+        Self { lane: self.lane, ..Self::new(Item { id, payload }, self.input) }
+    }
+
+    /// Whether it waits for this stage.
+    pub(crate) fn waits_for(&self, step: usize, lane: Lane) -> bool {
+        self.step == step && self.lane == lane
     }
 
     /// What the retry schedule needs to know about this item: when it failed first, and its last wait.
@@ -142,6 +174,7 @@ impl Batch {
             step: 0,
             events: Vec::new(),
             letters: Vec::new(),
+            logs: Vec::new(),
             cut: None,
             retries: 0,
         }
@@ -153,13 +186,17 @@ impl Batch {
         &mut self,
         index: usize,
         outcome: Outcome,
-        sink_named: &dyn Fn(&str) -> Option<usize>,
+        lane_named: &dyn Fn(&str) -> Option<Lane>,
         extra: &mut Vec<(usize, Vec<Slot>)>,
     ) -> Result<(), StageError> {
         let step = self.step;
         let slot = &mut self.slots[index];
         match outcome {
             Outcome::Keep => slot.advance(step),
+            Outcome::Send(name) => {
+                slot.lane = lane_named(&name).ok_or_else(|| unknown_target(&name))?;
+                slot.advance(step);
+            }
             Outcome::Emit(payload) => {
                 slot.item.payload = payload;
                 slot.advance(step);
@@ -168,7 +205,7 @@ impl Batch {
                 slot.gone = true;
                 self.events.push((slot.input, Event::Skipped));
             }
-            Outcome::Many(emissions) => return self.apply_many(index, emissions, sink_named, extra),
+            Outcome::Many(emissions) => return self.apply_many(index, emissions, lane_named, extra),
         }
         Ok(())
     }
@@ -177,18 +214,16 @@ impl Batch {
         &mut self,
         index: usize,
         emissions: Vec<Emission>,
-        sink_named: &dyn Fn(&str) -> Option<usize>,
+        lane_named: &dyn Fn(&str) -> Option<Lane>,
         extra: &mut Vec<(usize, Vec<Slot>)>,
     ) -> Result<(), StageError> {
         let step = self.step;
-        // Look up all sinks first: an outcome takes effect as a whole or not at all.
+        // Look up all targets first: an outcome takes effect as a whole or not at all.
         for emission in &emissions {
             if let Emission::To(name, _) = emission
-                && sink_named(name).is_none()
+                && lane_named(name).is_none()
             {
-                let message =
-                    format!("the stage sent a result to {name}, which it does not list among its targets");
-                return Err(StageError::new(ErrorClass::Internal, message));
+                return Err(unknown_target(name));
             }
         }
         let slot = &mut self.slots[index];
@@ -217,7 +252,8 @@ impl Batch {
                 }
                 Emission::To(name, payload) => {
                     let mut child = slot.child(payload);
-                    child.to = sink_named(&name);
+                    child.lane = lane_named(&name).unwrap_or_default();
+                    child.advance(step);
                     children.push(child);
                 }
             }
@@ -261,6 +297,7 @@ impl Batch {
                     class: error.class(),
                     reason: in_words(&error),
                     attempts: slot.attempts.max(1),
+                    children: slot.children,
                     first: slot.first_failure.map_or(now, |(_, wall)| wall),
                     last: now,
                     payload,
@@ -331,6 +368,15 @@ impl Batch {
         counts
     }
 
+    /// What ordered stages want to remember of everything in front of the cut.
+    pub(crate) fn take_logs(&mut self) -> Vec<StepLog> {
+        let logs = std::mem::take(&mut self.logs);
+        match &self.cut {
+            None => logs,
+            Some((cut, _)) => logs.into_iter().map(|log| log.cut(*cut)).collect(),
+        }
+    }
+
     pub(crate) fn until(&self) -> Until {
         match &self.cut {
             None => Until::End,
@@ -347,6 +393,12 @@ impl Slot {
         self.first_failure = None;
         self.last_delay = std::time::Duration::ZERO;
     }
+}
+
+/// A stage that sends results where it never said it would.
+fn unknown_target(name: &str) -> StageError {
+    let message = format!("the stage sent a result to {name}, which it does not list among its targets");
+    StageError::new(ErrorClass::Internal, message)
 }
 
 /// The largest original that a dead letter keeps whole; of a larger one the head is kept.

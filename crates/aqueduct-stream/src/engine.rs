@@ -7,6 +7,7 @@ mod committer;
 pub(crate) mod lock;
 mod reader;
 mod start;
+mod turn;
 mod window;
 mod worker;
 
@@ -32,10 +33,12 @@ use crate::report::{Ended, Report, RunFailure};
 use crate::rule::OnError;
 use crate::sink::Encode;
 use crate::source::Decode;
-use crate::stage::Step;
+use crate::stage::{Lane, Step};
+use crate::ways::Ways;
 
 use committer::CommitterEnd;
 use reader::ReaderEnd;
+use turn::Turn;
 use window::Window;
 
 /// What all threads of a run see.
@@ -44,7 +47,14 @@ pub(crate) struct Shared {
     steps: Vec<Step>,
     step_stats: Vec<StepStats>,
     source_stats: StepStats,
+    /// One for each step; only ordered stages use theirs.
+    turns: Vec<Turn>,
     sinks: Vec<SinkSide>,
+    ways: Ways,
+    /// The sinks that take the items of each way, the main one first, then the branches.
+    takers: Vec<Vec<usize>>,
+    /// The indices of all sinks, to take slices of.
+    each_sink: Vec<usize>,
     source_rule: OnError,
     decoder: Arc<dyn Decode>,
     window: Window,
@@ -59,8 +69,6 @@ pub(crate) struct Shared {
 struct SinkSide {
     name: Arc<str>,
     encoder: Arc<dyn Encode>,
-    /// Takes every item, not only what stages send it.
-    main: bool,
     on_error: OnError,
 }
 
@@ -76,6 +84,16 @@ impl Shared {
     /// How far the run has been asked to stop; a failed commit asks for everything.
     fn phase(&self) -> Phase {
         if self.failed.load(Ordering::Relaxed) { Phase::Stopping } else { self.options.shutdown.phase() }
+    }
+
+    /// The sinks at the end of a way.
+    fn takers(&self, lane: Lane) -> &[usize] {
+        let at = |at: usize| self.takers.get(at).map_or(&[][..], Vec::as_slice);
+        match lane {
+            Lane::Main => at(0),
+            Lane::Branch(branch) => at(1 + usize::from(branch)),
+            Lane::Sink(sink) => self.each_sink.get(usize::from(sink)..=usize::from(sink)).unwrap_or(&[]),
+        }
     }
 
     fn fail(&self) {
@@ -286,6 +304,7 @@ impl Drop for Alarm {
         if std::thread::panicking() {
             self.0.fail();
             self.0.window.close();
+            self.0.turns.iter().for_each(|turn| drop(turn.close()));
         }
     }
 }

@@ -179,6 +179,27 @@ impl From<PayloadError> for StageError {
     }
 }
 
+/// Kept state that a stage cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StateError {
+    message: String,
+}
+
+impl StateError {
+    /// What is wrong with the records, in words: lower case, no full stop.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+impl Classified for StateError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Permanent
+    }
+}
+
 /// A sink that cannot be opened or written. The run stops; what is committed stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -287,7 +308,7 @@ pub enum ConfigError {
         name: String,
     },
     /// A stage writes to a sink that is not there.
-    #[error("stage {stage:?} writes to {sink:?}, but the sinks are {known}")]
+    #[error("stage {stage:?} sends items to {sink:?}, but the sinks and branches are {known}")]
     UnknownSink {
         /// The stage.
         stage: String,
@@ -303,6 +324,20 @@ pub enum ConfigError {
     NoMainSink {
         /// The sinks that are there.
         known: String,
+    },
+    /// A branch ends without a sink.
+    #[error("no sink takes the items of branch {branch:?}; give one `branch = {branch:?}`")]
+    BranchWithoutSink {
+        /// The branch.
+        branch: String,
+    },
+    /// A stage or sink takes the items of a branch to which nothing is sent before it.
+    #[error("{part:?} takes the items of branch {branch:?}, but no stage before it sends any there")]
+    BranchNotFed {
+        /// The stage or sink.
+        part: String,
+        /// The branch.
+        branch: String,
     },
     /// The pipeline is asked for more than its route can give.
     #[error("{wanted} is asked for, but the route gives {given}: {reason}")]

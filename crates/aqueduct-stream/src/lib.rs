@@ -84,10 +84,11 @@ mod sink;
 mod source;
 mod stage;
 mod typed;
+mod ways;
 
 pub use config::Options;
 pub use engine::lock::FolderLock;
-pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError};
+pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError, StateError};
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;
 pub use pipeline::{Pipeline, SinkKind};
@@ -96,4 +97,4 @@ pub use report::{Ended, Report, RunFailure, StageReport};
 pub use rule::{OnError, Rule};
 pub use sink::{Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
 pub use source::{Chunk, ChunkContent, Decode, Decoded, Jsonl, LINE_BYTES_MAX, Source, SourceContext};
-pub use stage::{AsyncStage, BatchStage, Emission, Outcome, Stage};
+pub use stage::{AsyncStage, BatchStage, Emission, OrderedStage, Outcome, Stage};

@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aqueduct_core::ShutdownSignal;
 use serde::Serialize;
@@ -15,8 +15,9 @@ use crate::report::{Report, RunFailure};
 use crate::rule::{OnError, Rule};
 use crate::sink::{Sink, SqliteSink};
 use crate::source::Source;
-use crate::stage::{AsyncStage, BatchStage, Stage, Step, Work};
+use crate::stage::{AsyncStage, BatchStage, Lane, OrderedStage, Stage, Step, Work};
 use crate::typed;
+use crate::ways::Ways;
 
 /// A source, stages in their order, and sinks.
 ///
@@ -44,6 +45,8 @@ pub(crate) struct NamedSink {
     pub(crate) name: Arc<str>,
     pub(crate) kind: SinkKind,
     pub(crate) on_error: OnError,
+    /// The branch whose items it takes; those on the main way without one.
+    pub(crate) branch: Option<Arc<str>>,
 }
 
 /// A sink for [`Pipeline::sink`]: a table, or anything that implements [`Sink`].
@@ -143,16 +146,32 @@ impl Pipeline {
         self.step(name, Work::Batch(Arc::new(stage)))
     }
 
+    /// Adds a stage that sees items in the order of the input, and remembers.
+    pub fn ordered_stage(self, name: &str, stage: impl OrderedStage + 'static) -> Self {
+        self.step(name, Work::Ordered(Arc::new(Mutex::new(stage))))
+    }
+
     fn step(mut self, name: &str, work: Work) -> Self {
-        self.steps.push(Step { name: name.into(), rule: Rule::default(), work });
+        self.steps.push(Step {
+            name: name.into(),
+            rule: Rule::default(),
+            work,
+            branch: None,
+            lane: Lane::Main,
+        });
         self.last = Last::Step;
         self
     }
 
-    /// Adds a sink. Every sink takes every item, except those that a stage names as its targets: they take what
-    /// the stage sends them.
+    /// Adds a sink. Every sink takes every item that leaves the last stage, except those on a branch, which take
+    /// the items of that branch, and those that a stage names as its targets, which take what it sends them.
     pub fn sink(mut self, name: &str, sink: impl Into<SinkKind>) -> Self {
-        self.sinks.push(NamedSink { name: name.into(), kind: sink.into(), on_error: OnError::Stop });
+        self.sinks.push(NamedSink {
+            name: name.into(),
+            kind: sink.into(),
+            on_error: OnError::Stop,
+            branch: None,
+        });
         self.last = Last::Sink;
         self
     }
@@ -175,6 +194,25 @@ impl Pipeline {
             Last::Sink => {
                 if let Some(sink) = self.sinks.last_mut() {
                     sink.on_error = rule.on_error;
+                }
+            }
+        }
+        self
+    }
+
+    /// Puts the stage or sink that was added last on a branch: it takes the items that an earlier stage sent there,
+    /// and no others.
+    pub fn on_branch(mut self, branch: &str) -> Self {
+        match self.last {
+            Last::Source => {}
+            Last::Step => {
+                if let Some(step) = self.steps.last_mut() {
+                    step.branch = Some(branch.into());
+                }
+            }
+            Last::Sink => {
+                if let Some(sink) = self.sinks.last_mut() {
+                    sink.branch = Some(branch.into());
                 }
             }
         }
@@ -288,26 +326,7 @@ impl Pipeline {
             }
             seen.push(name);
         }
-        let known = || self.sinks.iter().map(|sink| sink.name.to_string()).collect::<Vec<_>>().join(", ");
-        for step in &self.steps {
-            for target in step.targets() {
-                if !self.sinks.iter().any(|sink| sink.name == target) {
-                    return Err(ConfigError::UnknownSink {
-                        stage: step.name.to_string(),
-                        sink: target.to_string(),
-                        known: known(),
-                    });
-                }
-            }
-        }
-        if self.sinks.iter().all(|sink| self.is_target(&sink.name)) {
-            return Err(ConfigError::NoMainSink { known: known() });
-        }
-        Ok(())
-    }
-
-    pub(crate) fn is_target(&self, sink: &Arc<str>) -> bool {
-        self.steps.iter().any(|step| step.targets().contains(sink))
+        Ways::of(self).check(self)
     }
 
     /// Runs until the input ends, somebody asks it to stop, or something fails. Run it again to continue.

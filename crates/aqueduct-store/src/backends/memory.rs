@@ -1,15 +1,16 @@
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aqueduct_core::{Counts, Fence, PartitionId, Position, Revision, Timestamp};
+use aqueduct_core::{Counts, Fence, ItemId, PartitionId, Revision, SourceId, Timestamp};
 use async_trait::async_trait;
 
 use self::table::MemoryTable;
 use crate::contract::{
-    Checkpoint, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger, PartitionState,
-    RunOutcome, RunState, Store,
+    Checkpoint, CheckpointPosition, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger,
+    PartitionState, Rewind, RunOutcome, RunState, Store,
 };
 use crate::dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Purged};
 use crate::error::{ClaimError, CommitError, EditError, ReadError};
@@ -41,6 +42,8 @@ struct Pipeline {
     counts: Counts,
     run: RunState,
     partitions: Vec<PartitionState>,
+    /// The least id that an item behind each partition's position can have.
+    next_items: BTreeMap<u32, String>,
     files: BTreeMap<(String, String), FileMark>,
     /// The names of the tables that this pipeline made or adopted, and how it writes them.
     tables: BTreeMap<String, crate::row::Table>,
@@ -91,6 +94,7 @@ impl Store for MemoryStore {
             .or_insert_with(|| Pipeline::new(run.clone()));
         pipeline.fence.0 += 1;
         pipeline.configuration = claim.configuration;
+        pipeline.counts.abandoned += std::mem::take(&mut pipeline.counts.in_flight);
         pipeline.run = run;
         let partitions = claim.partitions.iter().map(|name| pipeline.partition(name)).collect();
         Ok(Claimed {
@@ -119,6 +123,18 @@ impl Store for MemoryStore {
         let mut data = self.lock();
         data.check(&commit)?;
         data.apply(commit);
+        Ok(())
+    }
+
+    async fn rewind(&mut self, pipeline: &str, fence: Fence, rewind: Rewind) -> Result<(), CommitError> {
+        let mut data = self.lock();
+        let data = &mut *data;
+        let ranges = data.fenced(pipeline, fence)?.rewind(&rewind);
+        for table in &rewind.tables {
+            if let Some(table) = data.tables.get_mut(table) {
+                table.remove_items(&ranges);
+            }
+        }
         Ok(())
     }
 
@@ -224,10 +240,18 @@ impl Store for MemoryStore {
         Ok(self.lock().pipelines.get(pipeline).map(|found| found.checkpoints.clone()).unwrap_or_default())
     }
 
-    async fn state(&mut self, pipeline: &str, stage: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    async fn state(
+        &mut self,
+        pipeline: &str,
+        stage: &str,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
         let data = self.lock();
         let state = data.pipelines.get(pipeline).and_then(|found| found.state.get(stage));
-        Ok(state.map(|entries| entries.clone().into_iter().collect()).unwrap_or_default())
+        let entries =
+            state.into_iter().flatten().filter(|(key, _)| after.is_none_or(|after| key.as_slice() > after));
+        Ok(entries.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     async fn journalled(&mut self, pipeline: &str) -> Result<Vec<JournalEntry>, ReadError> {
@@ -272,7 +296,9 @@ impl Data {
         for table in &commit.tables {
             table.check_name()?;
             match self.tables.get(&table.name).or_else(|| fresh.get(&table.name)) {
-                Some(found) => found.adopt(table)?,
+                Some(found) => {
+                    found.adopt(table, pipeline.tables.get(&table.name), commit.widen)?;
+                }
                 None => {
                     fresh.insert(table.name.clone(), MemoryTable::new(table.clone()));
                 }
@@ -282,7 +308,7 @@ impl Data {
         for rows in &commit.rows {
             let name = &rows.table().name;
             match self.tables.get(name).or_else(|| fresh.get(name)) {
-                Some(found) => found.check(rows, &mut seen)?,
+                Some(found) => found.check(rows, &mut seen, commit.widen)?,
                 None => return Err(CommitError::Backend(format!("no such table: {name}").into())),
             }
         }
@@ -303,13 +329,22 @@ impl Data {
     fn apply(&mut self, commit: Commit) {
         let Some(pipeline) = self.pipelines.get_mut(&commit.pipeline) else { return };
         for table in commit.tables {
-            self.tables.entry(table.name.clone()).or_insert_with(|| MemoryTable::new(table.clone()));
+            self.tables
+                .entry(table.name.clone())
+                .or_insert_with(|| MemoryTable::new(table.clone()))
+                .widen(&table);
             pipeline.tables.insert(table.name.clone(), table);
         }
         for rows in commit.rows {
             if let Some(found) = self.tables.get_mut(&rows.table().name) {
                 found.write(rows);
             }
+        }
+        if !commit.resolved.is_empty() {
+            pipeline.checkpoints.clear();
+        }
+        for key in &commit.resolved {
+            pipeline.dead_letters.remove(key);
         }
         for letter in commit.dead_letters {
             pipeline.dead_letters.insert((letter.item_id.clone(), letter.stage.clone()), letter);
@@ -331,11 +366,15 @@ impl Data {
         for advance in commit.advances {
             if let Some(known) = pipeline.partitions.iter_mut().find(|known| known.id == advance.partition) {
                 known.position = Some(advance.to);
+                pipeline.next_items.insert(advance.partition.0, advance.next_item);
                 known.revision = known.revision.next();
             }
         }
         pipeline.epoch += 1;
         pipeline.counts += commit.counts;
+        pipeline.counts.in_flight = pipeline.counts.in_flight.saturating_sub(commit.landed);
+        let resolved = commit.resolved.len() as u64;
+        pipeline.counts.dead_lettered = pipeline.counts.dead_lettered.saturating_sub(resolved);
         pipeline.run.last_seen = commit.at;
         if let Some(name) = commit.checkpoint {
             pipeline.record(name, commit.at);
@@ -354,6 +393,7 @@ impl Pipeline {
             counts: Counts::default(),
             run,
             partitions: Vec::new(),
+            next_items: BTreeMap::new(),
             files: BTreeMap::new(),
             tables: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
@@ -414,10 +454,53 @@ impl Pipeline {
     }
 
     fn record(&mut self, name: String, at: Timestamp) {
-        let position = |known: &PartitionState| Some((known.id, known.position.clone()?));
-        let positions: Vec<(PartitionId, Position)> = self.partitions.iter().filter_map(position).collect();
+        let position = |known: &PartitionState| {
+            Some(CheckpointPosition {
+                partition: known.id.0,
+                position: known.position.clone()?,
+                next_item: self.next_items.get(&known.id.0).cloned().unwrap_or_default(),
+            })
+        };
+        let positions = self.partitions.iter().filter_map(position).collect();
+        let files = self.files.values().cloned().collect();
         self.checkpoints.retain(|checkpoint| checkpoint.name != name);
-        self.checkpoints.push(Checkpoint { name, epoch: self.epoch, at, positions, counts: self.counts });
+        self.checkpoints.push(Checkpoint {
+            name,
+            epoch: self.epoch,
+            at,
+            positions,
+            files,
+            counts: self.counts,
+        });
+    }
+
+    /// Goes back; gives for each partition the ids that lie behind its position, without the last.
+    fn rewind(&mut self, to: &Rewind) -> Vec<Range<String>> {
+        let mut ranges = Vec::with_capacity(self.partitions.len());
+        for known in &mut self.partitions {
+            let then = to.checkpoint.positions.iter().find(|then| then.partition == known.id.0);
+            known.position = then.map(|then| then.position.clone());
+            known.revision = known.revision.next();
+            let first = |id: u32| ItemId::new(SourceId(0), PartitionId(id), 0).to_string();
+            let from = then.map_or_else(|| first(known.id.0), |then| then.next_item.clone());
+            self.next_items.insert(known.id.0, from.clone());
+            ranges.push(from..first(known.id.0 + 1));
+        }
+        self.dead_letters.retain(|(item_id, _), _| !ranges.iter().any(|range| range.contains(item_id)));
+        for mark in self.files.values_mut() {
+            (mark.bytes, mark.items) = (0, 0);
+        }
+        for mark in &to.checkpoint.files {
+            self.files.insert((mark.sink.clone(), mark.part.clone()), mark.clone());
+        }
+        for state in self.state.values_mut() {
+            state.retain(|key, _| *key <= to.state_after);
+        }
+        self.checkpoints.retain(|kept| kept.epoch <= to.checkpoint.epoch);
+        self.counts = to.checkpoint.counts;
+        self.epoch += 1;
+        self.run.last_seen = to.at;
+        ranges
     }
 
     fn ledger(&self, name: &str) -> Ledger {
@@ -425,6 +508,7 @@ impl Pipeline {
             pipeline: name.to_owned(),
             fence: self.fence,
             generation: self.generation,
+            configuration: self.configuration.clone(),
             epoch: self.epoch,
             partitions: self.partitions.clone(),
             files: self.files.values().cloned().collect(),

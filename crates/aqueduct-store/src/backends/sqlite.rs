@@ -7,6 +7,7 @@ mod number;
 mod open;
 mod read;
 mod retain;
+mod rewind;
 mod rows;
 #[cfg(feature = "failpoints")]
 mod sabotage;
@@ -24,7 +25,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use self::fault::Stop;
 use crate::contract::{
-    Checkpoint, Claim, Claimed, Commit, FoundTable, JournalEntry, Ledger, RunOutcome, Store,
+    Checkpoint, Claim, Claimed, Commit, FoundTable, JournalEntry, Ledger, Rewind, RunOutcome, Store,
 };
 use crate::dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Purged};
 use crate::error::{BackendError, ClaimError, CommitError, EditError, OpenError, ReadError};
@@ -145,6 +146,12 @@ impl Store for SqliteStore {
         self.end(written)
     }
 
+    async fn rewind(&mut self, pipeline: &str, fence: Fence, rewind: Rewind) -> Result<(), CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let written = rewind::rewind(&mut self.connection, pipeline, fence, rewind).await;
+        self.end(written)
+    }
+
     async fn finish(
         &mut self,
         pipeline: &str,
@@ -233,8 +240,14 @@ impl Store for SqliteStore {
         read.map_err(|error| fault::read(&self.path, error))
     }
 
-    async fn state(&mut self, pipeline: &str, stage: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
-        let read = read::state(&mut self.connection, pipeline, stage).await;
+    async fn state(
+        &mut self,
+        pipeline: &str,
+        stage: &str,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+        let read = read::state(&mut self.connection, pipeline, stage, after, limit).await;
         read.map_err(|error| fault::read(&self.path, error))
     }
 

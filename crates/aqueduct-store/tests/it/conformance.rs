@@ -52,7 +52,9 @@ conformance! {
         the_store_goes_on_after_a_refused_epoch
         counts_add_up_over_epochs_and_runs
         file_marks_replace_earlier_ones
-        an_epoch_of_any_size_is_written_whole;
+        an_epoch_of_any_size_is_written_whole
+        what_was_in_flight_lands_or_is_abandoned
+        a_table_of_our_own_takes_new_columns_where_that_is_asked;
     tables:
         values_are_kept_exactly
         what_is_not_a_number_is_kept_as_nothing
@@ -77,7 +79,8 @@ conformance! {
         an_edit_changes_the_payload_and_nothing_else
         a_purge_removes_what_it_is_told_page_by_page
         retention_removes_the_oldest_letters
-        retention_counts_every_way_in_which_letters_come_and_go;
+        retention_counts_every_way_in_which_letters_come_and_go
+        a_replay_takes_its_letters_away;
     journal:
         entries_last_until_a_commit_consumes_them
         an_entry_for_the_same_call_replaces_the_earlier_one
@@ -91,7 +94,9 @@ conformance! {
         a_checkpoint_holds_what_is_true_after_its_epoch
         only_so_many_checkpoints_are_kept
         a_checkpoint_of_the_same_name_replaces_the_earlier_one
-        old_checkpoints_go_and_the_newest_stays;
+        old_checkpoints_go_and_the_newest_stays
+        going_back_makes_everything_as_it_was
+        going_back_is_fenced;
     reopening:
         a_reopened_store_reads_the_same;
 }

@@ -151,7 +151,9 @@ impl Committer {
                 Until::End => (Some(None), 0),
             };
             if let Some(offset) = offset {
-                work.positions.insert(batch.chunk.partition, decoder.position(&batch.chunk, offset));
+                let position = decoder.position(&batch.chunk, offset);
+                let next = decoder.item_id(batch.chunk.partition, offset.unwrap_or(batch.chunk.end));
+                work.positions.insert(batch.chunk.partition, (position, next.to_string()));
             }
             work.counts += results.counts;
             work.retries += results.retries;
@@ -242,9 +244,9 @@ impl Committer {
                 self.epoch += 1;
             }
         }
-        for (partition, to) in epoch.positions {
+        for (partition, (to, next_item)) in epoch.positions {
             let from = self.revisions.entry(partition).or_default();
-            ledger.advances.push(Advance { partition, from: *from, to });
+            ledger.advances.push(Advance { partition, from: *from, to, next_item });
             *from = from.next();
         }
         ledger.counts = epoch.counts;
@@ -287,7 +289,8 @@ impl Committer {
 /// An epoch in the making.
 #[derive(Default)]
 struct Epoch {
-    positions: BTreeMap<PartitionId, aqueduct_core::Position>,
+    /// By partition, the position and the least id that may come behind it.
+    positions: BTreeMap<PartitionId, (aqueduct_core::Position, String)>,
     counts: Counts,
     retries: u64,
     letters: Vec<aqueduct_store::DeadLetter>,

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::committer::{Committer, Database, Output};
 use super::lock::FolderLock;
 use super::reader::Assignment;
+use super::turn::Turn;
 use super::window::{Limits, Window};
 use super::{Shared, SinkSide, same_file_key};
 use crate::error::{RunError, SinkError, SourceError};
@@ -20,6 +21,8 @@ use crate::pipeline::{NamedSink, Pipeline, SinkKind};
 use crate::sink::table::{Shape, TableEncoder};
 use crate::sink::{Encode, Opening, SqliteSink};
 use crate::source::{Source, SourceContext};
+use crate::stage::Lane;
+use crate::ways::Ways;
 
 /// The most batches in flight: enough to keep every core busy over a slow commit, and a bound for channels.
 pub(super) const BATCHES_MAX: usize = 1024;
@@ -75,11 +78,14 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
     let mut sides = Vec::new();
     let mut marks = Vec::new();
     let weak = pipeline.options.guarantee == Some(Guarantee::AtLeastOnce);
-    let targets: Vec<Arc<str>> = pipeline.steps.iter().flat_map(|step| step.targets()).collect();
-    for (NamedSink { name, kind, on_error }, given) in
+    let ways = Ways::of(&pipeline);
+    let lanes = ways.sink_lanes(&pipeline);
+    for step in &mut pipeline.steps {
+        step.lane = ways.lane_of(step.branch.as_ref());
+    }
+    for (NamedSink { name, kind, on_error, .. }, given) in
         std::mem::take(&mut pipeline.sinks).into_iter().zip(&guarantees)
     {
-        let main = !targets.contains(&name);
         let (output, encoder): (Output, Arc<dyn Encode>) = match kind {
             SinkKind::Direct(mut sink) => {
                 let known: Vec<FileMark> =
@@ -98,7 +104,7 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
             }
         };
         outputs.push(output);
-        sides.push(SinkSide { name, encoder, main, on_error });
+        sides.push(SinkSide { name, encoder, on_error });
     }
     let registers = !marks.is_empty();
     if registers {
@@ -116,7 +122,11 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
     let shared = Arc::new(Shared {
         step_stats: pipeline.steps.iter().map(|step| stats(&step.name)).collect::<Result<_, _>>()?,
         source_stats: stats("source")?,
+        turns: pipeline.steps.iter().map(|_| Turn::default()).collect(),
         steps: pipeline.steps,
+        takers: takers(&lanes),
+        each_sink: (0..sides.len()).collect(),
+        ways,
         sinks: sides,
         source_rule: pipeline.source_rule,
         decoder: source.decoder(),
@@ -142,6 +152,23 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         .map(|part| Assignment { id: part.id, position: part.position })
         .collect();
     Ok(Started { shared, source, assignments, committer, sinks: guarantees, lock })
+}
+
+/// Turns the way into each sink around: the sinks at the end of each way, the main one first, then the branches.
+fn takers(lanes: &[Option<Lane>]) -> Vec<Vec<usize>> {
+    let mut takers: Vec<Vec<usize>> = vec![Vec::new()];
+    for (sink, lane) in lanes.iter().enumerate() {
+        let way = match lane {
+            Some(Lane::Main) => 0,
+            Some(Lane::Branch(branch)) => 1 + usize::from(*branch),
+            Some(Lane::Sink(_)) | None => continue,
+        };
+        if takers.len() <= way {
+            takers.resize(way + 1, Vec::new());
+        }
+        takers[way].push(sink);
+    }
+    takers
 }
 
 /// A ledger that has read something else must not be continued with this input.

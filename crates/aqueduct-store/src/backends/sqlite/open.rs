@@ -116,7 +116,7 @@ async fn write(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::query("begin immediate").execute(&mut *connection).await?;
     let made = match schema::format(connection).await {
         Ok(schema::Found::Nothing) => schema::create(connection).await,
-        Ok(schema::Found::Format(_)) => Ok(()),
+        Ok(schema::Found::Format(found)) => schema::upgrade(connection, found).await,
         Err(error) => Err(error),
     };
     let made = match made {

@@ -1,4 +1,4 @@
-use aqueduct_core::{ErrorClass, Timestamp};
+use aqueduct_core::{Counts, ErrorClass, Timestamp};
 use aqueduct_store::{
     Commit, CommitError, DeadLetter, DeadLetterEdit, DeadLetterFilter, EditError, Original, Removed,
     Retention, Store,
@@ -301,4 +301,25 @@ pub(super) async fn retention_counts_every_way_in_which_letters_come_and_go(plac
     let removed = store.retain(PIPELINE, &tight, Timestamp(0)).await.expect("it can be written");
     assert_eq!(removed, Removed { checkpoints: 0, dead_letters: 1 });
     assert_eq!(names(&read(store.as_mut(), DeadLetterFilter::default()).await)[0], ("i1", "score"));
+}
+
+pub(super) async fn a_replay_takes_its_letters_away(place: &impl Place) {
+    let mut store = place.open().await;
+    let fence = claim(store.as_mut(), &[]).await.fence;
+    let counts = Counts { read: 2, dead_lettered: 2, ..Counts::default() };
+    let dead_letters = vec![letter("a0a0a1", "score"), letter("a0a0a2", "score")];
+    let checkpoint = Some("before".to_owned());
+    let commit = Commit { dead_letters, counts, checkpoint, ..epoch(fence) };
+    store.commit(commit).await.expect("the commit succeeds");
+    // One comes through, the other fails once more, with another reason.
+    let resolved = ["a0a0a1", "a0a0a2"].map(|item| (item.to_owned(), "score".to_owned())).to_vec();
+    let again = DeadLetter { reason: "still".to_owned(), ..letter("a0a0a2", "score") };
+    let counts = Counts { delivered: 1, dead_lettered: 1, ..Counts::default() };
+    let commit = Commit { resolved, dead_letters: vec![again.clone()], counts, ..epoch(fence) };
+    store.commit(commit).await.expect("the commit succeeds");
+    assert_eq!(store.dead_letters(PIPELINE, DeadLetterFilter::default()).await.expect("readable"), [again]);
+    let ledger = store.ledger(PIPELINE).await.expect("readable").expect("claimed above");
+    assert_eq!((ledger.counts.delivered, ledger.counts.dead_lettered), (1, 1));
+    ledger.counts.check().expect("it balances");
+    assert_eq!(store.checkpoints(PIPELINE).await.expect("readable"), []);
 }
