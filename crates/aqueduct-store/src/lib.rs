@@ -58,6 +58,7 @@ mod backends;
 mod contract;
 mod dead_letter;
 mod error;
+mod facts;
 mod retention;
 mod row;
 
@@ -68,5 +69,6 @@ pub use contract::{
 };
 pub use dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Original, Purged};
 pub use error::{BackendError, ClaimError, CommitError, EditError, OpenError, ReadError};
+pub use facts::{PipelineFacts, StoreFacts, TableFacts};
 pub use retention::{Removed, Retention};
 pub use row::{Column, Conflict, ITEM_ID, Rows, Table, Value};

@@ -15,6 +15,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
