@@ -1,12 +1,14 @@
 //! What can be typed.
 
 mod letters;
+mod upkeep;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::letters::{Edit, Export, Letters, Purge};
+pub(crate) use self::upkeep::{Checkpoint, Clean, Store};
 
 /// Moves items from a source through stages into sinks, each exactly once.
 ///
@@ -33,6 +35,14 @@ pub(crate) enum Command {
     /// Looks at the items that were set aside, takes them out, mends and removes them
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Looks at the places that a pipeline can be taken back to
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
+    /// Removes what a pipeline does not need any more; with --all everything, so that it starts over
+    Clean(Clean),
+    /// Looks after what a pipeline has stored
+    #[command(subcommand)]
+    Store(Store),
     /// Prints a generated page of the documentation
     #[command(hide = true)]
     Reference {

@@ -9,3 +9,4 @@ mod environment;
 mod faults;
 mod run;
 mod support;
+mod upkeep;
