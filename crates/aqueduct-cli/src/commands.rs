@@ -1,10 +1,13 @@
 //! One file a command.
 
 mod check;
+mod checkpoint;
+mod clean;
 mod dlq;
 mod explain;
 mod run;
 mod status;
+mod store;
 
 use aqueduct_orchestrator::{ConfigErrors, Inputs, Override, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::SinkGuarantee;
@@ -23,6 +26,9 @@ pub(crate) async fn run(flags: Flags) -> Exit {
         Command::Explain(look) => explain::explain(&look),
         Command::Status(look) => status::status(&look).await,
         Command::Dlq(dlq) => dlq::dlq(dlq).await,
+        Command::Checkpoint(flags) => checkpoint::checkpoint(flags).await,
+        Command::Clean(flags) => clean::clean(flags).await,
+        Command::Store(flags) => store::store(flags).await,
         // Answered before the runtime is made.
         Command::Reference { .. } => Exit::Done,
     }

@@ -1,8 +1,14 @@
 //! What can be typed.
 
+mod letters;
+mod upkeep;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::letters::{Edit, Export, Letters, Purge};
+pub(crate) use self::upkeep::{Checkpoint, Clean, Store};
 
 /// Moves items from a source through stages into sinks, each exactly once.
 ///
@@ -26,9 +32,17 @@ pub(crate) enum Command {
     Explain(Look),
     /// Tells how far a pipeline is, while it runs or after
     Status(Look),
-    /// Looks at the items that were set aside
+    /// Looks at the items that were set aside, takes them out, mends and removes them
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Looks at the places that a pipeline can be taken back to
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
+    /// Removes what a pipeline does not need any more; with --all everything, so that it starts over
+    Clean(Clean),
+    /// Looks after what a pipeline has stored
+    #[command(subcommand)]
+    Store(Store),
     /// Prints a generated page of the documentation
     #[command(hide = true)]
     Reference {
@@ -101,16 +115,12 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dlq {
-    /// Lists dead letters: item, stage, reason
+    /// Lists dead letters: item, stage, reason; 1,000 of them unless --limit says otherwise
     Ls {
         #[command(flatten)]
         look: Look,
-        /// Only those of this stage (`source` for input that could not be read)
-        #[arg(long)]
-        stage: Option<String>,
-        /// At most this many
-        #[arg(long, value_name = "N", default_value_t = 1000)]
-        limit: usize,
+        #[command(flatten)]
+        letters: Letters,
     },
     /// Shows one dead letter whole: reason, attempts, payload, original bytes
     Show {
@@ -119,6 +129,12 @@ pub(crate) enum Dlq {
         #[command(flatten)]
         look: Look,
     },
+    /// Writes dead letters whole, one JSON object a line: payload, original bytes, reason
+    Export(Export),
+    /// Changes the payload of a dead letter, so that its replay works with what is right
+    Edit(Edit),
+    /// Removes dead letters for good. Rows, positions and the counts of the ledger stay
+    Purge(Purge),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

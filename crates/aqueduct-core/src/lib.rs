@@ -54,6 +54,7 @@ mod item;
 pub mod json;
 mod position;
 mod random;
+mod rfc3339;
 mod shutdown;
 
 pub use class::{Classified, ErrorClass};
@@ -63,4 +64,5 @@ pub use item::{Item, ItemId, ItemIdError, PartitionId, Payload, PayloadError, So
 pub use json::{Record, RecordBuilder};
 pub use position::{Fence, Position, Revision};
 pub use random::Random;
+pub use rfc3339::TimestampError;
 pub use shutdown::{Phase, Shutdown, ShutdownSignal};

@@ -100,6 +100,7 @@ fn options(spec: &PipelineSpec, request: RunRequest) -> Options {
         window_bytes: settings.window_bytes.value,
         window_items: settings.window_items.value,
         checkpoint_interval: settings.checkpoint_interval.value,
+        retention: spec.retention.clone(),
         limit: request.limit,
         guarantee: spec.guarantee.map(|guarantee| match guarantee {
             Guarantee::ExactlyOnce => RouteGuarantee::ExactlyOnce,

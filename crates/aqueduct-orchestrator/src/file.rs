@@ -11,6 +11,7 @@ mod overrides;
 mod pipeline;
 mod reader;
 mod references;
+mod retention;
 mod sinks;
 mod stages;
 mod tree;

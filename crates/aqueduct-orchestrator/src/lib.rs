@@ -72,17 +72,22 @@
 //! CVSS is FIRST's specification of version 3.1, see [`cvss_base_score`].
 
 mod assembly;
+mod clean;
 mod error;
 mod expression;
 mod file;
 mod inspect;
+mod outputs;
 mod redacted;
 pub mod reference;
 mod settings;
 mod spec;
 mod suggest;
+mod upkeep;
+mod verify;
 
 pub use assembly::{RunRequest, assemble};
+pub use clean::{CleanError, CleanPlan, CleanScope, vacuum};
 pub use error::{ConfigError, ConfigErrors, CvssError, EvaluationError, ExpressionError, Place};
 pub use expression::{Engine, Expression, Type, Value, cvss_base_score};
 pub use file::{Inputs, Override};
@@ -93,3 +98,5 @@ pub use spec::{
     Feed, Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind,
     StageSpec,
 };
+pub use upkeep::{Upkeep, UpkeepError, hold};
+pub use verify::{Finding, InspectedStore, Severity, Verification, inspect_stores, verify};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aqueduct_store::Retention;
+
 use crate::expression::Expression;
 use crate::redacted::Redacted;
 use crate::settings::Settings;
@@ -25,6 +27,8 @@ pub struct PipelineSpec {
     pub sinks: Vec<SinkSpec>,
     /// How it runs, and where each value came from.
     pub settings: Settings,
+    /// What stays of checkpoints and dead letters.
+    pub retention: Retention,
 }
 
 impl PipelineSpec {

@@ -2,8 +2,9 @@ use aqueduct_core::{Counts, Fence, PartitionId, Position, Revision, Timestamp};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::dead_letter::{DeadLetter, DeadLetterFilter};
-use crate::error::{ClaimError, CommitError, ReadError};
+use crate::dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Purged};
+use crate::error::{ClaimError, CommitError, EditError, ReadError};
+use crate::retention::{Removed, Retention};
 use crate::row::{Rows, Table};
 
 /// Rows, positions and everything between them, changed together or not at all.
@@ -96,6 +97,79 @@ pub trait Store: Send {
     ///
     /// [`ReadError`].
     async fn dead_letter_count(&mut self, pipeline: &str) -> Result<u64, ReadError>;
+
+    /// Adds up the dead letters that a filter admits; its page and limit do not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    ///
+    /// # Complexity
+    ///
+    /// Linear in the number of letters that are kept.
+    async fn dead_letter_total(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterTotal, ReadError>;
+
+    /// Gives a dead letter another payload, if it is still the one that was read.
+    ///
+    /// It takes no part in the fence: it moves no position, and a run never reads letters. A replay does, and
+    /// resolves what it has read; so a caller holds the pipeline's data folder while it edits.
+    ///
+    /// # Errors
+    ///
+    /// [`EditError`]; nothing was changed.
+    async fn edit_dead_letter(&mut self, pipeline: &str, edit: DeadLetterEdit) -> Result<(), EditError>;
+
+    /// Removes the first dead letters that a filter admits, at most its limit, in one transaction. Rows, positions
+    /// and counts stay as they are.
+    ///
+    /// It takes no part in the fence and may be called beside a run, which then waits for one step at most: call it
+    /// with the last letter of the step before until nothing is left. A letter that a replay is working on is
+    /// replayed although it is purged, as if the purge had come after it.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing of this step was removed.
+    async fn purge_dead_letters(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<Purged, CommitError>;
+
+    /// Removes what retention does not keep: all surplus checkpoints, and at most
+    /// [`Retention::LETTERS_REMOVED_MAX`] dead letters.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing was removed.
+    ///
+    /// # Complexity
+    ///
+    /// Linear in the number of checkpoints and of what is removed, not in what stays.
+    async fn retain(
+        &mut self,
+        pipeline: &str,
+        retention: &Retention,
+        at: Timestamp,
+    ) -> Result<Removed, CommitError>;
+
+    /// Tells what retention has removed over the pipeline's whole life.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn removed(&mut self, pipeline: &str) -> Result<Removed, ReadError>;
+
+    /// Removes everything that the ledger knows of a pipeline, so that its next run starts over. Rows in tables of
+    /// sinks stay. A run that is still under way is fenced off.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing was removed.
+    async fn forget(&mut self, pipeline: &str) -> Result<(), CommitError>;
 
     /// Reads the kept checkpoints, oldest first.
     ///
@@ -265,15 +339,11 @@ pub struct Commit {
     pub widen: bool,
     /// Records a checkpoint of this name with the positions and totals as they are after this commit.
     pub checkpoint: Option<String>,
-    /// How many checkpoints to keep when one is recorded; the oldest go.
-    pub checkpoints_kept: usize,
+    /// What stays of checkpoints and dead letters when a checkpoint is recorded.
+    pub retention: Retention,
 }
 
 impl Commit {
-    /// How many checkpoints are kept unless the caller says otherwise: enough to go back over a bad hour,
-    /// and a bounded ledger.
-    pub const CHECKPOINTS_KEPT: usize = 16;
-
     /// Starts an empty epoch.
     #[must_use]
     pub fn new(pipeline: impl Into<String>, fence: Fence, at: Timestamp) -> Self {
@@ -293,7 +363,7 @@ impl Commit {
             landed: 0,
             widen: false,
             checkpoint: None,
-            checkpoints_kept: Self::CHECKPOINTS_KEPT,
+            retention: Retention::default(),
         }
     }
 }

@@ -58,6 +58,8 @@ mod backends;
 mod contract;
 mod dead_letter;
 mod error;
+mod facts;
+mod retention;
 mod row;
 
 pub use backends::{MemoryStore, SqliteStore};
@@ -65,6 +67,8 @@ pub use contract::{
     Advance, Checkpoint, CheckpointPosition, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry,
     Ledger, PartitionState, Rewind, RunOutcome, RunState, StateChange, Store,
 };
-pub use dead_letter::{DeadLetter, DeadLetterFilter, Original};
-pub use error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
+pub use dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Original, Purged};
+pub use error::{BackendError, ClaimError, CommitError, EditError, OpenError, ReadError};
+pub use facts::{PipelineFacts, StoreFacts, TableFacts};
+pub use retention::{Removed, Retention};
 pub use row::{Column, Conflict, ITEM_ID, Rows, Table, Value};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use aqueduct_core::{Clock, ShutdownSignal};
 use aqueduct_metrics::Registry;
-use aqueduct_store::DeadLetterFilter;
+use aqueduct_store::{DeadLetterFilter, Retention};
 
 use crate::error::ConfigError;
 use crate::guarantee::Guarantee;
@@ -28,6 +28,8 @@ pub struct Options {
     pub window_items: usize,
     /// A named checkpoint is kept every so many batches. Default 10.
     pub checkpoint_interval: u64,
+    /// What stays of checkpoints and dead letters. Default: 16 checkpoints, and all dead letters.
+    pub retention: Retention,
     /// Reads at most this many items, commits them and ends. Default: all.
     pub limit: Option<u64>,
     /// What the run must give. Default: the best that the route gives.
@@ -94,6 +96,7 @@ impl Default for Options {
             window_bytes: 32 * 1024 * 1024,
             window_items: 1_000_000,
             checkpoint_interval: 10,
+            retention: Retention::default(),
             limit: None,
             guarantee: None,
             overflow: Overflow::Wait,

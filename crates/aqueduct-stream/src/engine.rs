@@ -8,7 +8,7 @@ mod databases;
 mod gate;
 mod identity;
 mod letters;
-mod lock;
+pub(crate) mod lock;
 mod preview;
 mod reader;
 mod resume;
@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use aqueduct_core::{Counts, Imbalance, Phase, failpoint};
-use aqueduct_store::{CommitError, RunOutcome};
+use aqueduct_store::{CommitError, Retention, RunOutcome};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -261,7 +261,7 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
         (None, Ended::Done | Ended::NothingToDo) => RunOutcome::Done,
         (None, _) => RunOutcome::Stopped,
     };
-    let closed = close(end, &name, outcome, clock.wall()).await;
+    let closed = close(end, &name, outcome, clock.wall(), &shared.options.retention).await;
     let (counts, retries, epochs) = match closed {
         Ok(figures) => figures,
         Err((figures, error)) => {
@@ -294,11 +294,14 @@ async fn close(
     name: &str,
     outcome: RunOutcome,
     at: aqueduct_core::Timestamp,
+    retention: &Retention,
 ) -> Result<Figures, (Figures, RunError)> {
     let figures = (end.counts, end.retries, end.epochs);
     let mut failure = None;
     for (index, mut database) in end.databases.into_iter().enumerate().rev() {
         if index == 0 && !matches!(outcome, RunOutcome::Failed) {
+            let retained = database.store.retain(name, retention, at).await;
+            failure = failure.or(retained.err().map(RunError::Commit));
             let finished = database.store.finish(name, database.fence, outcome, at).await;
             failure = failure.or(finished.err().map(RunError::Commit));
         } else if index == 0 {

@@ -88,6 +88,7 @@ mod typed;
 mod ways;
 
 pub use config::{Options, Overflow, Replay, Resume};
+pub use engine::lock::FolderLock;
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError, StateError};
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;

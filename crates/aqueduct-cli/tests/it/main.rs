@@ -4,7 +4,9 @@
 
 mod bad_input;
 mod commands;
+mod dead_letters;
 mod environment;
 mod faults;
 mod run;
 mod support;
+mod upkeep;

@@ -1,10 +1,12 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
+mod retention;
 mod run;
 mod sinks;
 mod sources;
 mod stages;
 
+pub(super) use retention::*;
 pub(crate) use run::*;
 pub(super) use sinks::*;
 pub(super) use sources::*;
@@ -105,11 +107,17 @@ pub(super) const STAGE: Key = key(
 pub(super) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
 pub(super) const RUN: Key =
     key("run", Kind::Section, Absent::Words("every default"), "how the pipeline runs");
+pub(super) const RETENTION: Key = key(
+    "retention",
+    Kind::Section,
+    Absent::Words("16 checkpoints and all dead letters"),
+    "how much is kept of what a run leaves for people",
+);
 
 pub(super) const TOP: Section = Section {
     heading: "the file",
     of_type: None,
-    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, STAGE, SINK, RUN],
+    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, STAGE, SINK, RUN, RETENTION],
 };
 
 /// Every section, in the order of the reference.
@@ -121,5 +129,6 @@ pub(crate) fn sections() -> Vec<Section> {
     sections.extend([RETRY, SINK_COMMON]);
     sections.extend(SINKS);
     sections.push(RUN_SECTION);
+    sections.push(RETENTION_SECTION);
     sections
 }

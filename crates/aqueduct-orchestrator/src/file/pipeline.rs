@@ -4,7 +4,7 @@ use super::diagnostics::Diagnostics;
 use super::reader::{Reader, Table};
 use super::references::Resolver;
 use super::tree::{At, Entry, Member, Raw};
-use super::{Inputs, keys, sinks, stages};
+use super::{Inputs, keys, retention, sinks, stages};
 use crate::error::ConfigError;
 use crate::redacted::Redacted;
 use crate::settings::{self, Settings, Written, WrittenSettings};
@@ -27,6 +27,7 @@ pub(super) fn read(
     let sinks = sinks::read(&mut reader, top);
     let stages = stages::read(&mut reader, top, &sinks);
     let settings = settings(&mut reader, top, name.as_deref().unwrap_or_default(), inputs);
+    let retention = retention::read(&mut reader, top);
     let mut sinks = sinks.specs;
     // All of one step, so that the errors of one part never hide those of another.
     let (name, source, stages) = (name?, source?, stages?);
@@ -60,6 +61,7 @@ pub(super) fn read(
         stages,
         sinks,
         settings,
+        retention,
     })
 }
 
@@ -72,7 +74,7 @@ fn first(entry: &Entry) -> &Entry {
 }
 
 /// A section that stands once at most. A missing one is noted if it is required.
-fn section<'t>(
+pub(super) fn section<'t>(
     reader: &mut Reader<'_, '_>,
     top: Table<'t>,
     key: &keys::Key,

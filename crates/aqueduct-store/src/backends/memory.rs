@@ -12,8 +12,9 @@ use crate::contract::{
     Checkpoint, CheckpointPosition, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger,
     PartitionState, Rewind, RunOutcome, RunState, Store,
 };
-use crate::dead_letter::{DeadLetter, DeadLetterFilter};
-use crate::error::{ClaimError, CommitError, ReadError};
+use crate::dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Purged};
+use crate::error::{ClaimError, CommitError, EditError, ReadError};
+use crate::retention::{Removed, Retention, Surplus, cutoff};
 use crate::row::Value;
 
 /// Keeps everything in memory: for tests and for runs whose results nobody keeps.
@@ -54,6 +55,8 @@ struct Pipeline {
     journal: BTreeMap<(String, String, u32), Vec<u8>>,
     /// Oldest first.
     checkpoints: Vec<Checkpoint>,
+    /// What retention has removed.
+    removed: Removed,
 }
 
 impl MemoryStore {
@@ -159,21 +162,78 @@ impl Store for MemoryStore {
         filter: DeadLetterFilter,
     ) -> Result<Vec<DeadLetter>, ReadError> {
         let data = self.lock();
-        let wanted = |letter: &&DeadLetter| {
-            filter.stage.as_ref().is_none_or(|stage| letter.stage == *stage)
-                && filter.item_id.as_ref().is_none_or(|id| letter.item_id == *id)
-                && filter
-                    .after
-                    .as_ref()
-                    .is_none_or(|(id, stage)| (&letter.item_id, &letter.stage) > (id, stage))
-        };
-        let letters = data.pipelines.get(pipeline).into_iter().flat_map(|found| found.dead_letters.values());
-        Ok(letters.filter(wanted).take(filter.limit_or_default()).cloned().collect())
+        Ok(data
+            .pipelines
+            .get(pipeline)
+            .map(|found| found.page(&filter).cloned().collect())
+            .unwrap_or_default())
     }
 
     async fn dead_letter_count(&mut self, pipeline: &str) -> Result<u64, ReadError> {
         let data = self.lock();
         Ok(data.pipelines.get(pipeline).map_or(0, |found| found.dead_letters.len() as u64))
+    }
+
+    async fn dead_letter_total(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterTotal, ReadError> {
+        let data = self.lock();
+        let letters = data.pipelines.get(pipeline).into_iter().flat_map(|found| found.dead_letters.values());
+        let add = |total: DeadLetterTotal, letter: &DeadLetter| DeadLetterTotal {
+            letters: total.letters + 1,
+            bytes: total.bytes + letter.bytes(),
+        };
+        Ok(letters.filter(|letter| filter.admits(letter)).fold(DeadLetterTotal::default(), add))
+    }
+
+    async fn edit_dead_letter(&mut self, pipeline: &str, edit: DeadLetterEdit) -> Result<(), EditError> {
+        let DeadLetterEdit { read, payload } = edit;
+        let (item_id, stage) = (read.item_id.clone(), read.stage.clone());
+        let mut data = self.lock();
+        let key = (item_id.clone(), stage.clone());
+        let found = data.pipelines.get_mut(pipeline).and_then(|pipeline| pipeline.dead_letters.get_mut(&key));
+        match found {
+            None => Err(EditError::Gone { item_id, stage }),
+            Some(letter) if *letter != read => Err(EditError::Changed { item_id, stage }),
+            Some(letter) => {
+                letter.payload = Some(payload);
+                Ok(())
+            }
+        }
+    }
+
+    async fn purge_dead_letters(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<Purged, CommitError> {
+        let mut data = self.lock();
+        let Some(found) = data.pipelines.get_mut(pipeline) else { return Ok(Purged::default()) };
+        let key = |letter: &DeadLetter| (letter.item_id.clone(), letter.stage.clone());
+        let keys: Vec<(String, String)> = found.page(&filter).map(key).collect();
+        keys.iter().for_each(|key| drop(found.dead_letters.remove(key)));
+        Ok(Purged { letters: keys.len() as u64, last: keys.last().cloned() })
+    }
+
+    async fn retain(
+        &mut self,
+        pipeline: &str,
+        retention: &Retention,
+        at: Timestamp,
+    ) -> Result<Removed, CommitError> {
+        let mut data = self.lock();
+        Ok(data.pipelines.get_mut(pipeline).map(|found| found.retain(retention, at)).unwrap_or_default())
+    }
+
+    async fn removed(&mut self, pipeline: &str) -> Result<Removed, ReadError> {
+        Ok(self.lock().pipelines.get(pipeline).map(|found| found.removed).unwrap_or_default())
+    }
+
+    async fn forget(&mut self, pipeline: &str) -> Result<(), CommitError> {
+        self.lock().pipelines.remove(pipeline);
+        Ok(())
     }
 
     async fn checkpoints(&mut self, pipeline: &str) -> Result<Vec<Checkpoint>, ReadError> {
@@ -317,7 +377,8 @@ impl Data {
         pipeline.counts.dead_lettered = pipeline.counts.dead_lettered.saturating_sub(resolved);
         pipeline.run.last_seen = commit.at;
         if let Some(name) = commit.checkpoint {
-            pipeline.record(name, commit.at, commit.checkpoints_kept);
+            pipeline.record(name, commit.at);
+            pipeline.retain(&commit.retention, commit.at);
         }
     }
 }
@@ -339,6 +400,7 @@ impl Pipeline {
             state: BTreeMap::new(),
             journal: BTreeMap::new(),
             checkpoints: Vec::new(),
+            removed: Removed::default(),
         }
     }
 
@@ -353,7 +415,45 @@ impl Pipeline {
         fresh
     }
 
-    fn record(&mut self, name: String, at: Timestamp, kept: usize) {
+    /// The letters of one page, in their order.
+    fn page<'a>(&'a self, filter: &'a DeadLetterFilter) -> impl Iterator<Item = &'a DeadLetter> {
+        let behind = |letter: &&DeadLetter| {
+            filter.after.as_ref().is_none_or(|(id, stage)| (&letter.item_id, &letter.stage) > (id, stage))
+        };
+        let letters = self.dead_letters.values().filter(|letter| filter.admits(letter)).filter(behind);
+        letters.take(filter.limit_or_default())
+    }
+
+    fn retain(&mut self, retention: &Retention, at: Timestamp) -> Removed {
+        let before = self.checkpoints.len();
+        let surplus = before.saturating_sub(retention.checkpoints.max(1));
+        self.checkpoints.drain(..surplus);
+        if let Some(age) = retention.checkpoint_age_max {
+            let newest = self.checkpoints.last().map(|checkpoint| checkpoint.epoch);
+            let cutoff = cutoff(at, age);
+            self.checkpoints.retain(|checkpoint| checkpoint.at >= cutoff || Some(checkpoint.epoch) == newest);
+        }
+        let mut oldest: Vec<(Timestamp, (String, String), u64)> = self
+            .dead_letters
+            .iter()
+            .map(|(key, letter)| (letter.last, key.clone(), letter.bytes()))
+            .collect();
+        oldest.sort_unstable();
+        let bytes = oldest.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut left = Surplus { retention, at, letters: oldest.len() as u64, bytes };
+        let most = usize::try_from(Retention::LETTERS_REMOVED_MAX).unwrap_or(usize::MAX);
+        let gone: Vec<_> =
+            oldest.into_iter().take(most).take_while(|(last, _, bytes)| left.takes(*last, *bytes)).collect();
+        gone.iter().for_each(|(_, key, _)| drop(self.dead_letters.remove(key)));
+        let removed = Removed {
+            checkpoints: (before - self.checkpoints.len()) as u64,
+            dead_letters: gone.len() as u64,
+        };
+        self.removed += removed;
+        removed
+    }
+
+    fn record(&mut self, name: String, at: Timestamp) {
         let position = |known: &PartitionState| {
             Some(CheckpointPosition {
                 partition: known.id.0,
@@ -372,8 +472,6 @@ impl Pipeline {
             files,
             counts: self.counts,
         });
-        let surplus = self.checkpoints.len().saturating_sub(kept);
-        self.checkpoints.drain(..surplus);
     }
 
     /// Goes back; gives for each partition the ids that lie behind its position, without the last.

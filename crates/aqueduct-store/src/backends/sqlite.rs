@@ -2,9 +2,11 @@ mod claim;
 mod commit;
 mod fault;
 mod insert;
+mod letters;
 mod number;
 mod open;
 mod read;
+mod retain;
 mod rewind;
 mod rows;
 #[cfg(feature = "failpoints")]
@@ -13,6 +15,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,8 +28,9 @@ use self::fault::Stop;
 use crate::contract::{
     Checkpoint, Claim, Claimed, Commit, FoundTable, JournalEntry, Ledger, Rewind, RunOutcome, Store,
 };
-use crate::dead_letter::{DeadLetter, DeadLetterFilter};
-use crate::error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
+use crate::dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Purged};
+use crate::error::{BackendError, ClaimError, CommitError, EditError, OpenError, ReadError};
+use crate::retention::{Removed, Retention};
 
 /// Keeps rows and ledger in one SQLite database.
 ///
@@ -51,6 +55,7 @@ use crate::error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
 /// | `aqueduct_checkpoint` | named checkpoint | positions as JSON pairs of number and text, and the counts |
 /// | `aqueduct_state` | key of a stage's state | the value |
 /// | `aqueduct_journal` | journalled call | the result |
+/// | `aqueduct_retained` | pipeline with letters | how many and how large they are, and what retention removed |
 ///
 /// A result table has `item_id`, then the sink's columns without declared types. Its primary key is `item_id`,
 /// or the column that the sink upserts by.
@@ -185,13 +190,65 @@ impl Store for SqliteStore {
         pipeline: &str,
         filter: DeadLetterFilter,
     ) -> Result<Vec<DeadLetter>, ReadError> {
-        let read = read::dead_letters(&mut self.connection, pipeline, filter).await;
+        let read = letters::page(&mut self.connection, pipeline, &filter).await;
         read.map_err(|error| fault::read(&self.path, error))
     }
 
     async fn dead_letter_count(&mut self, pipeline: &str) -> Result<u64, ReadError> {
         let read = read::dead_letter_count(&mut self.connection, pipeline).await;
         read.map_err(|error| fault::read(&self.path, error))
+    }
+
+    async fn dead_letter_total(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterTotal, ReadError> {
+        let read = letters::total(&mut self.connection, pipeline, &filter).await;
+        read.map_err(|error| fault::read(&self.path, error))
+    }
+
+    async fn edit_dead_letter(&mut self, pipeline: &str, edit: DeadLetterEdit) -> Result<(), EditError> {
+        self.start().map_err(CommitError::Backend)?;
+        let edited = letters::edit(&mut self.connection, pipeline, &edit).await;
+        let (item_id, stage) = (edit.read.item_id, edit.read.stage);
+        match self.end(edited)? {
+            letters::Edited::Done => Ok(()),
+            letters::Edited::Changed => Err(EditError::Changed { item_id, stage }),
+            letters::Edited::Gone => Err(EditError::Gone { item_id, stage }),
+        }
+    }
+
+    async fn purge_dead_letters(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<Purged, CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let purged = letters::purge(&mut self.connection, pipeline, &filter).await;
+        self.end(purged)
+    }
+
+    async fn retain(
+        &mut self,
+        pipeline: &str,
+        retention: &Retention,
+        at: Timestamp,
+    ) -> Result<Removed, CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let removed = retain::retain(&mut self.connection, pipeline, retention, at).await;
+        self.end(removed)
+    }
+
+    async fn removed(&mut self, pipeline: &str) -> Result<Removed, ReadError> {
+        let read = retain::removed(&mut self.connection, pipeline).await;
+        read.map_err(|error| fault::read(&self.path, error))
+    }
+
+    async fn forget(&mut self, pipeline: &str) -> Result<(), CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let forgotten = retain::forget(&mut self.connection, pipeline).await;
+        self.end(forgotten)
     }
 
     async fn checkpoints(&mut self, pipeline: &str) -> Result<Vec<Checkpoint>, ReadError> {

@@ -194,7 +194,7 @@ impl Model {
             let positions = positions.filter_map(|(at, known)| Some((at, known.1.clone()?))).collect();
             next.checkpoints.retain(|known| known.0 != name);
             next.checkpoints.push((name, next.epoch, positions, next.read));
-            while next.checkpoints.len() > kept {
+            while next.checkpoints.len() > kept.max(1) {
                 next.checkpoints.remove(0);
             }
         }
@@ -247,7 +247,7 @@ fn commit(epoch: &Epoch, model: &Model) -> Commit {
     commit.counts = Counts { read: 1, delivered: 1, ..Counts::default() };
     if let Some((name, kept)) = epoch.checkpoint {
         commit.checkpoint = Some(format!("c{name}"));
-        commit.checkpoints_kept = kept;
+        commit.retention.checkpoints = kept;
     }
     commit
 }

@@ -339,10 +339,11 @@ impl Committer {
             ledger.counts.read -= epoch.resolved.len() as u64;
             ledger.resolved = epoch.resolved;
         }
+        ledger.retention = self.shared.options.retention.clone();
         if checkpoint {
             ledger.checkpoint = Some(format!("epoch-{}", self.epoch));
             self.checkpoints.push_back(self.epoch);
-            let surplus = self.checkpoints.len().saturating_sub(ledger.checkpoints_kept);
+            let surplus = self.checkpoints.len().saturating_sub(ledger.retention.checkpoints.max(1));
             self.checkpoints.drain(..surplus);
         }
         let oldest = self.checkpoints.front().copied().unwrap_or(0);

@@ -25,7 +25,7 @@ fn pipeline(folder: &Folder, broken: &Arc<AtomicBool>, options: Options) -> Pipe
         .options(Options { data_dir: Some(folder.at("data")), batch_items: 10, ..options })
         .map("thousand", |number: &Number| Number { n: number.n + 1000 })
         .try_map("sevens", move |number: &Number| {
-            if broken.load(Ordering::Relaxed) && number.n % 7 == 0 {
+            if broken.load(Ordering::Relaxed) && number.n.is_multiple_of(7) {
                 return Err(StageError::permanent("a seven"));
             }
             Ok(number.clone())

@@ -7,10 +7,11 @@ use sqlx::SqliteConnection;
 
 use super::fault::Stop;
 use super::insert::{Cell, Insert};
-use super::{number, read, rows, transaction};
+use super::{number, read, retain, rows, transaction};
 use crate::contract::{Advance, Commit, FileMark, JournalEntry, RunOutcome, StateChange};
 use crate::dead_letter::{DeadLetter, Original};
 use crate::error::CommitError;
+use crate::retention::Retention;
 use crate::row::{Rows, Table};
 
 /// Makes one epoch durable, in the order of decision 0001, in one transaction.
@@ -63,7 +64,7 @@ pub(super) struct Progress {
     landed: u64,
     resolved: u64,
     checkpoint: Option<String>,
-    checkpoints_kept: usize,
+    retention: Retention,
 }
 
 pub(super) fn split(commit: Commit) -> (Outputs, Progress) {
@@ -83,7 +84,7 @@ pub(super) fn split(commit: Commit) -> (Outputs, Progress) {
         landed,
         widen,
         checkpoint,
-        checkpoints_kept,
+        retention,
     } = commit;
     let letters = resolved.len() as u64;
     (
@@ -98,7 +99,7 @@ pub(super) fn split(commit: Commit) -> (Outputs, Progress) {
             landed,
             resolved: letters,
             checkpoint,
-            checkpoints_kept,
+            retention,
         },
     )
 }
@@ -361,15 +362,7 @@ async fn record_checkpoint(
     .bind(&progress.pipeline)
     .execute(&mut *connection)
     .await?;
-    // An epoch records one checkpoint at most, so epochs order them.
-    sqlx::query(
-        "delete from aqueduct_checkpoint where pipeline = ?1 and epoch not in
-         (select epoch from aqueduct_checkpoint where pipeline = ?1 order by epoch desc limit ?2)",
-    )
-    .bind(&progress.pipeline)
-    .bind(i64::try_from(progress.checkpoints_kept).unwrap_or(i64::MAX))
-    .execute(connection)
-    .await?;
+    retain::enforce(connection, &progress.pipeline, &progress.retention, progress.at).await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::{number, rows, schema, transaction};
 use crate::contract::{
     Checkpoint, CheckpointPosition, FileMark, JournalEntry, Ledger, PartitionState, RunOutcome, RunState,
 };
-use crate::dead_letter::{DeadLetter, DeadLetterFilter, Original};
+use crate::dead_letter::{DeadLetter, Original};
 
 /// Reads the ledger as it is at one moment, beside whoever writes.
 pub(super) async fn ledger_snapshot(
@@ -54,33 +54,6 @@ pub(super) async fn ledger(
         counts: counts(&found)?,
         run: run(&found)?,
     }))
-}
-
-pub(super) async fn dead_letters(
-    connection: &mut SqliteConnection,
-    pipeline: &str,
-    filter: DeadLetterFilter,
-) -> Result<Vec<DeadLetter>, sqlx::Error> {
-    if is_missing(connection).await? {
-        return Ok(Vec::new());
-    }
-    let limit = i64::try_from(filter.limit_or_default()).unwrap_or(i64::MAX);
-    let (after_item, after_stage) = filter.after.unzip();
-    let letters = sqlx::query(
-        "select * from aqueduct_dead_letter where pipeline = ?1
-         and (?2 is null or stage = ?2) and (?3 is null or item_id = ?3)
-         and (item_id, stage) > (coalesce(?4, ''), coalesce(?5, ''))
-         order by item_id, stage limit ?6",
-    )
-    .bind(pipeline)
-    .bind(filter.stage)
-    .bind(filter.item_id)
-    .bind(after_item)
-    .bind(after_stage)
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    letters.iter().map(dead_letter).collect()
 }
 
 pub(super) async fn dead_letter_count(
@@ -196,7 +169,7 @@ pub(super) async fn files(
 }
 
 /// Tells whether the database has no ledger, as one has that a reader opens before the first run.
-async fn is_missing(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn is_missing(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     Ok(schema::format(connection).await? == schema::Found::Nothing)
 }
 
@@ -279,7 +252,7 @@ fn document<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Re
     serde_json::from_str(&text).map_err(|error| number::unreadable(column, error))
 }
 
-fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
+pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
     let head: Bytes = row.try_get::<Vec<u8>, _>("original")?.into();
     let original = match row.try_get::<Option<Vec<u8>>, _>("original_sha256")? {
         None => Original::Whole(head),
