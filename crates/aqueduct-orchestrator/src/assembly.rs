@@ -1,8 +1,11 @@
 //! From a checked file to a pipeline that runs.
 
 mod alert;
+mod assert;
 mod filter;
 mod map;
+mod sample;
+mod split;
 
 use std::sync::Arc;
 
@@ -69,6 +72,21 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 };
                 pipeline.stage(&stage.name, alert)
             }
+            StageKind::Split { field, name, keep, items_max } => {
+                let split = split::Split {
+                    field: field.clone(),
+                    name: name.clone(),
+                    keep: keep.clone(),
+                    items_max: *items_max,
+                };
+                pipeline.stage(&stage.name, split)
+            }
+            StageKind::Sample { ratio, seed, key } => {
+                pipeline.stage(&stage.name, sample::Sample::new(*ratio, *seed, key.as_ref()))
+            }
+            StageKind::Assert { when, message } => {
+                pipeline.stage(&stage.name, assert::Assert::new(when, message.as_deref()))
+            }
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));
     }
@@ -131,12 +149,13 @@ fn rule(on_error: OnError) -> Rule {
 }
 
 fn stage_rule(spec: &PipelineSpec, stage: &StageSpec) -> aqueduct_stream::Rule {
-    let elapsed_max = spec.settings.max_elapsed.value;
     let mut rule = aqueduct_stream::Rule::new(rule(stage.on_error));
     let retry = stage.retry.unwrap_or(RetrySpec {
         attempts: rule.schedule.retries_max() + 1,
         delay: aqueduct_stream::Rule::FIRST_DELAY,
+        elapsed_max: None,
     });
+    let elapsed_max = retry.elapsed_max.unwrap_or(spec.settings.max_elapsed.value);
     let schedule = Schedule::builder(Growth::Exponential { first: retry.delay, factor: 2.0 })
         .jitter(Jitter::Full)
         .retries_max(retry.attempts.saturating_sub(1))

@@ -38,6 +38,8 @@ pub(crate) mod defaults {
     pub(crate) const RETRY_ATTEMPTS: u64 = 3;
     /// Long enough for a connection to come back, too short to be noticed.
     pub(crate) const RETRY_DELAY_MS: u64 = 100;
+    /// A hundred batches. A longer list is an input of its own, and all of it is in memory at once.
+    pub(crate) const SPLIT_ITEMS_MAX: u64 = 10_000;
     /// Requirement B10.
     pub(crate) const WORKERS_PER_CORE: u64 = 2;
     /// Requirement A2: entries of the first cache level.

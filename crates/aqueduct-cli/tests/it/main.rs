@@ -7,4 +7,5 @@ mod commands;
 mod environment;
 mod faults;
 mod run;
+mod stages;
 mod support;

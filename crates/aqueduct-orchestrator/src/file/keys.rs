@@ -1,11 +1,13 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
 mod run;
+mod shape;
 mod sinks;
 mod sources;
 mod stages;
 
 pub(crate) use run::*;
+pub(super) use shape::*;
 pub(super) use sinks::*;
 pub(super) use sources::*;
 pub(super) use stages::*;
@@ -117,7 +119,7 @@ pub(crate) fn sections() -> Vec<Section> {
     let mut sections = vec![TOP, SOURCE_COMMON];
     sections.extend(SOURCES);
     sections.push(STAGE_COMMON);
-    sections.extend(STAGES);
+    sections.extend(STAGES.iter().copied());
     sections.extend([RETRY, SINK_COMMON]);
     sections.extend(SINKS);
     sections.push(RUN_SECTION);

@@ -280,6 +280,12 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// An expression that may give anything.
+    pub(super) fn expression(&mut self, table: Table<'_>, key: &Key) -> Option<Expression> {
+        let (source, at) = self.written(table, key, "an expression in quotes")?;
+        self.compiled(source, at)
+    }
+
     /// A table of field names and their expressions, in the order of the file.
     pub(super) fn expressions(&mut self, table: Table<'_>, key: &Key) -> Option<Vec<(String, Expression)>> {
         let Some(entry) = table.entry(key) else { return Some(Vec::new()) };

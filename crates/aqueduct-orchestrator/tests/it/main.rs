@@ -5,3 +5,4 @@ mod expression;
 mod file;
 mod reference;
 mod settings;
+mod stages;
