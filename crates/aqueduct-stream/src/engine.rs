@@ -114,6 +114,9 @@ pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
     let clock = pipeline.options.clock.clone();
     let begun = clock.now();
     let name = pipeline.name.clone();
+    for step in &pipeline.steps {
+        step.open().await.map_err(RunError::Config)?;
+    }
     let started = start::start(pipeline).await?;
     let shared = Arc::clone(&started.shared);
     let sinks = started.sinks;
@@ -122,6 +125,9 @@ pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
     let threads = Threads::spawn(started.source, started.assignments, started.committer, &shared)?;
     let (reader_end, committer_end) = threads.join().await;
     shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    for step in &shared.steps {
+        step.close().await;
+    }
 
     let elapsed = clock.now().since(begun);
     let workers = shared.options.workers;

@@ -74,6 +74,7 @@ mod batch;
 mod config;
 mod engine;
 mod error;
+mod exec;
 mod guarantee;
 mod metrics;
 mod pipeline;
@@ -87,6 +88,7 @@ mod typed;
 
 pub use config::Options;
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError};
+pub use exec::{ExecBuilder, ExecStage};
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;
 pub use pipeline::{Pipeline, SinkKind};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aqueduct_core::{Item, Payload};
 use async_trait::async_trait;
 
-use crate::error::StageError;
+use crate::error::{ConfigError, StageError};
 use crate::rule::Rule;
 
 /// What a stage makes of one item.
@@ -79,6 +79,22 @@ pub trait AsyncStage: Send + Sync {
         64
     }
 
+    /// Sees whether it can work at all. Called once for each run, before anything is read or claimed.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] ends the run before it begins.
+    async fn open(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Ends what it has started. Called once for each run, when no item is under way any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the run is; what the stage has started must not outlive the stage itself.
+    async fn close(&self) {}
+
     /// The sinks that it names in [`Emission::To`].
     fn targets(&self) -> Vec<Arc<str>> {
         Vec::new()
@@ -122,6 +138,21 @@ pub(crate) enum Work {
 }
 
 impl Step {
+    /// See [`AsyncStage::open`].
+    pub(crate) async fn open(&self) -> Result<(), ConfigError> {
+        match &self.work {
+            Work::Async(stage, _) => stage.open().await,
+            Work::Sync(_) | Work::Batch(_) => Ok(()),
+        }
+    }
+
+    /// See [`AsyncStage::close`].
+    pub(crate) async fn close(&self) {
+        if let Work::Async(stage, _) = &self.work {
+            stage.close().await;
+        }
+    }
+
     pub(crate) fn targets(&self) -> Vec<Arc<str>> {
         match &self.work {
             Work::Sync(stage) => stage.targets(),

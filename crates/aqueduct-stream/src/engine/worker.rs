@@ -208,7 +208,8 @@ impl<'a> Pass<'a> {
         let slot = &mut batch.slots[index];
         slot.attempts += 1;
         let (first, _) = slot.failed_at(now, wall);
-        if error.class().is_retryable() || *on_error == OnError::Retry {
+        let on_error = if error.stops() { OnError::Stop } else { *on_error };
+        if !error.stops() && (error.class().is_retryable() || on_error == OnError::Retry) {
             let failed = Attempt {
                 number: slot.attempts,
                 elapsed: now.since(first),
@@ -223,7 +224,7 @@ impl<'a> Pass<'a> {
                 return;
             }
         }
-        batch.fail(index, &self.step.name, error, *on_error, wall);
+        batch.fail(index, &self.step.name, error, on_error, wall);
     }
 
     fn end(self, batch: &mut Batch) -> Option<Duration> {

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod exact;
+mod exec;
 mod input;
 mod stages;
 mod support;
