@@ -2,11 +2,13 @@
 
 mod alert;
 mod assert;
+pub(crate) mod exec;
 mod filter;
 mod map;
 mod sample;
 mod split;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
@@ -33,6 +35,9 @@ pub struct RunRequest {
     pub progress: Arc<Progress>,
     /// Where metrics are registered.
     pub metrics: Registry,
+    /// What `PATH` holds, to look for the programs of exec stages before anything is read. Without it, a missing
+    /// one shows with its first item.
+    pub search_path: Option<OsString>,
 }
 
 impl Default for RunRequest {
@@ -43,6 +48,7 @@ impl Default for RunRequest {
             shutdown: ShutdownSignal::never(),
             progress: Arc::default(),
             metrics: Registry::default(),
+            search_path: None,
         }
     }
 }
@@ -51,6 +57,7 @@ impl Default for RunRequest {
 #[must_use = "a pipeline does nothing until it runs"]
 pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
+    let search_path = request.search_path.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = match &spec.source.kind {
         SourceKind::Jsonl { path, line_bytes_max } => pipeline
@@ -86,6 +93,11 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             }
             StageKind::Assert { when, message } => {
                 pipeline.stage(&stage.name, assert::Assert::new(when, message.as_deref()))
+            }
+            StageKind::Exec(exec) => {
+                let exec = exec::stage(spec, exec, &clock, search_path.clone())
+                    .expect("the file's ranges lie within those of the stage");
+                pipeline.async_stage(&stage.name, exec)
             }
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));

@@ -160,6 +160,31 @@ pub enum StageKind {
         /// What to say of an item for which it does not.
         message: Option<String>,
     },
+    /// Gives items to a program.
+    Exec(Box<ExecSpec>),
+}
+
+/// A program that works on items; [`aqueduct_stream::ExecStage`] has the protocol.
+#[derive(Clone, Debug)]
+pub struct ExecSpec {
+    /// The program and its arguments, at least the program.
+    pub command: Vec<Redacted>,
+    /// Variables for it, beside those of this process.
+    pub environment: Vec<(String, Redacted)>,
+    /// How many of it work side by side. 1 to 256.
+    pub processes: usize,
+    /// The most items that each has and has not answered. 1 to 1,024.
+    pub in_flight: usize,
+    /// The time for an item while it is the oldest unanswered one. 1 ms to one day.
+    pub timeout: Duration,
+    /// The longest answer in bytes. 64 to 1 GiB.
+    pub answer_bytes_max: usize,
+    /// How often each process may be replaced within the window. 0 to 1,000.
+    pub restarts_max: u32,
+    /// The time in which restarts are counted. 1 s to one day.
+    pub restart_window: Duration,
+    /// How long a process may take to end by itself. Up to one day.
+    pub grace: Duration,
 }
 
 impl StageKind {
@@ -170,7 +195,7 @@ impl StageKind {
             Self::Map { set, .. } => set.iter().map(|(_, expression)| &**expression).collect(),
             Self::Filter { when } | Self::Alert { when, .. } | Self::Assert { when, .. } => vec![when],
             Self::Sample { key, .. } => key.as_deref().into_iter().collect(),
-            Self::Split { .. } => Vec::new(),
+            Self::Split { .. } | Self::Exec(_) => Vec::new(),
         }
     }
 }

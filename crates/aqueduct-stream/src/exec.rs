@@ -20,10 +20,12 @@
 //!   is given to the next process and counts no attempt.
 //! * A process that ends, or breaks the protocol (what it writes is not an answer, answers an item that it was
 //!   not given, answers one twice, exceeds a line), is replaced. The first answer to an item stands. Nobody can
-//!   tell which of the items in flight did it, so each is given to the next process alone; one that is alone
-//!   when it happens again fails for good, with the exit status and the last lines of standard error.
-//! * As long as no process has answered anything, the items are not blamed at all. A process that is replaced
-//!   too often within a time stops the run, whatever the rule of the stage: nothing is wrong with the items.
+//!   tell which of the items in flight did it, so each is given to the next process alone, which counts no
+//!   attempt; an item that is alone when it happens twice fails for good, with the exit status and the last lines
+//!   of standard error.
+//! * As long as no process has answered anything, no item is blamed. A process that is replaced too often within
+//!   a time stops the run, whatever the rule of the stage: nothing is wrong with the items. Restarts that an
+//!   item explains do not count.
 
 mod answer;
 mod driver;
@@ -119,7 +121,8 @@ impl ExecBuilder {
     /// The longest answer unless set otherwise: four of the longest lines that sources read by default.
     pub const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-    /// Restarts within [`ExecBuilder::RESTART_WINDOW`] unless set otherwise: five items on which a program ends.
+    /// Restarts within [`ExecBuilder::RESTART_WINDOW`] unless set otherwise: with their waits it is seconds until a program that
+    /// cannot work stops the run.
     pub const RESTARTS_MAX: u32 = 10;
 
     /// The time in which restarts are counted unless set otherwise; with their waits ten of them fit.

@@ -122,6 +122,10 @@ fn does(spec: &aqueduct_orchestrator::PipelineSpec, kind: &StageKind) -> String 
         StageKind::Sample { ratio, key: Some(key), .. } => {
             format!("lets a share of {ratio} pass, together where {} is the same", key.source())
         }
+        StageKind::Exec(exec) => {
+            let program = exec.command.first().map_or("", |program| program.written());
+            format!("gives items to {program}, {} at once", exec.processes * exec.in_flight)
+        }
         StageKind::Assert { when, .. } => format!("fails unless {}", when.source()),
     }
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod environment;
+mod exec;
 mod faults;
 mod run;
 mod stages;

@@ -1,11 +1,13 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
+mod exec;
 mod run;
 mod shape;
 mod sinks;
 mod sources;
 mod stages;
 
+pub(super) use exec::*;
 pub(crate) use run::*;
 pub(super) use shape::*;
 pub(super) use sinks::*;
@@ -36,6 +38,10 @@ pub(crate) enum Kind {
     Expressions,
     /// A list of texts.
     List,
+    /// A program and its arguments: a list of texts that may be empty or alike.
+    Words,
+    /// Names and their texts.
+    Texts,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An integer within the range, its ends included.

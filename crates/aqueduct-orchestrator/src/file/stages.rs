@@ -1,5 +1,6 @@
 //! The stages of the file.
 
+mod exec;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -98,6 +99,7 @@ fn kind(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str, sinks: &Sinks
         "split" => shape::split(reader, table),
         "sample" => shape::sample(reader, table),
         "assert" => shape::assert(reader, table),
+        "exec" => exec::exec(reader, table),
         _ => alert(reader, table, sinks),
     }
 }

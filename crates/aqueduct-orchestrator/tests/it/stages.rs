@@ -51,6 +51,24 @@ fn what_they_lack_or_have_too_much_is_named() {
         ("sample", "ratio = 1\nseed = -1", "seed is -1, and must be from 0"),
         ("sample", "ratio = 1\nevery = 10", "stage \"s\" has no key \"every\""),
         ("sample", "ratio = 1\nkey = \"item.\"", "the expression ends too early"),
+        ("exec", "", "lacks the key \"command\""),
+        ("exec", "command = \"a b\"", "command takes a list of texts, found a text"),
+        ("exec", "command = []", "command is an empty list"),
+        ("exec", "command = [\"\", \"x\"]", "command is empty"),
+        ("exec", "command = [\"a\", 1]", "command takes a list of texts, found an integer"),
+        ("exec", "command = [\"a\"]\nenv = { \"A=B\" = \"x\" }", "\"A=B\" is not a name"),
+        (
+            "exec",
+            "command = [\"a\"]\nenv = { A = 1 }",
+            "env takes a table of names and texts, found an integer",
+        ),
+        ("exec", "command = [\"a\"]\nprocesses = 257", "processes is 257, and must be from 1 to 256"),
+        ("exec", "command = [\"a\"]\nin_flight = 0", "in_flight is 0, and must be from 1 to 1024"),
+        (
+            "exec",
+            "command = [\"a\"]\ntimeout_seconds = 0",
+            "timeout_seconds is 0, and must be from 0.001 to 86400",
+        ),
         ("assert", "", "lacks the key \"when\""),
         ("assert", "when = \"1\"", "when must give true or false, and this gives an integer"),
     ] {
@@ -79,4 +97,17 @@ fn retries_may_be_set_with_every_rule() {
         |rule: &str| stage("filter", &format!("when = \"item.a\"\non_error = \"{rule}\"")).unwrap().retry;
     assert_eq!(of("retry").map(|retry| (retry.attempts, retry.elapsed_max)), Some((3, None)));
     assert_eq!(of("dead-letter"), None);
+}
+
+#[test]
+fn a_program_and_its_arguments_are_taken_as_they_are() {
+    let lines =
+        "command = [\"./a b\", \"-x\", \"-x\", \"\", \"${env:SECRET}\"]\nenv = { A = \"\" }\nprocesses = 2";
+    let stage = stage("exec", lines).unwrap();
+    assert!(!format!("{stage:?}").contains("hunter2"), "{stage:?}");
+    let StageKind::Exec(exec) = stage.kind else { panic!("{stage:?}") };
+    let command: Vec<&str> = exec.command.iter().map(|word| word.expose()).collect();
+    assert_eq!(command, ["./a b", "-x", "-x", "", "hunter2"]);
+    assert_eq!((exec.processes, exec.in_flight, exec.restarts_max), (2, 16, 10));
+    assert_eq!((exec.timeout, exec.grace), (Duration::from_secs(30), Duration::from_secs(5)));
 }

@@ -20,6 +20,9 @@ const RESTART_DELAY: Duration = Duration::from_millis(100);
 /// The longest: ten restarts of a program that cannot work take a few seconds, not a minute.
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(2);
 
+/// How often a process may fail on an item alone: once may be chance, such as a machine without memory.
+const FAULTS_MAX: u32 = 2;
+
 /// How many answered ids are remembered, to tell a second answer from one to an item that was never given.
 const ANSWERED_MAX: usize = 1024;
 
@@ -32,7 +35,9 @@ pub(super) struct Request {
 
 struct Task {
     request: Request,
-    /// How often a process failed while it had this item.
+    /// A process failed while it had this item: it goes alone now.
+    suspect: bool,
+    /// How often a process failed while it had nothing else.
     faults: u32,
 }
 
@@ -138,7 +143,7 @@ impl Driver {
             let event = tokio::select! {
                 request = self.requests.recv(), if held < self.settings.in_flight => match request {
                     Some(request) => {
-                        self.fresh.push_back(Task { request, faults: 0 });
+                        self.fresh.push_back(Task { request, suspect: false, faults: 0 });
                         continue;
                     }
                     None => return,
@@ -179,7 +184,7 @@ impl Driver {
             if self.in_flight.is_empty() {
                 given.extend(self.suspects.pop_front());
             }
-        } else if self.in_flight.iter().all(|task| task.faults == 0) {
+        } else if !self.in_flight.iter().any(|task| task.suspect) {
             let room = self.settings.in_flight.saturating_sub(self.in_flight.len());
             given.extend(self.fresh.drain(..room.min(self.fresh.len())));
         }
@@ -254,8 +259,12 @@ impl Driver {
             }
         }
         for mut task in had {
-            task.faults += 1;
-            if alone && task.faults > 1 && self.proven {
+            task.suspect = true;
+            task.faults += u32::from(alone);
+            if task.faults >= FAULTS_MAX && self.proven {
+                // These restarts have their explanation: the program works, but not on this item.
+                let explained = FAULTS_MAX as usize + 1;
+                self.restarts.truncate(self.restarts.len().saturating_sub(explained));
                 let text = self.last_words.clone().unwrap_or_default();
                 let _ = task.request.reply.send(Err(StageError::permanent(text)));
             } else {

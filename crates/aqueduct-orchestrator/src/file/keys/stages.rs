@@ -1,16 +1,17 @@
 //! The keys of `[[stage]]`.
 
-use super::{ASSERT, Absent, Key, Kind, ON_ERROR, SAMPLE, SPLIT, Section, key};
+use super::{ASSERT, Absent, EXEC, Key, Kind, ON_ERROR, SAMPLE, SPLIT, Section, key};
 use crate::settings::defaults;
 
 pub(in crate::file) const STAGE_NAME: Key =
     key("name", Kind::Name, Absent::Required, "the stage's name, unique among stages; dead letters carry it");
 pub(in crate::file) const STAGE_TYPE: Key = key(
     "type",
-    Kind::Choice(&["map", "filter", "alert", "split", "sample", "assert"]),
+    Kind::Choice(&["map", "filter", "alert", "split", "sample", "assert", "exec"]),
     Absent::Required,
     "map: writes new fields; filter: lets items pass; alert: writes a record about some of them; split: makes an item \
-     of each element of a list; sample: lets a share pass; assert: fails on items for which a condition does not hold",
+     of each element of a list; sample: lets a share pass; assert: fails on items for which a condition does not hold; \
+     exec: gives items to a program",
 );
 pub(in crate::file) const STAGE_ON_ERROR: Key = key(
     "on_error",
@@ -87,4 +88,5 @@ pub(in crate::file) const STAGES: &[Section] = &[
     SPLIT,
     SAMPLE,
     ASSERT,
+    EXEC,
 ];
