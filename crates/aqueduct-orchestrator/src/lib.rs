@@ -78,6 +78,7 @@ mod file;
 mod inspect;
 mod redacted;
 pub mod reference;
+pub mod schema;
 mod settings;
 mod spec;
 mod suggest;

@@ -110,7 +110,7 @@ pub(super) const STAGE: Key = key(
     Absent::Words("items pass as they are"),
     "one step, in the order of the file",
 );
-pub(super) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
+pub(crate) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
 pub(super) const RUN: Key =
     key("run", Kind::Section, Absent::Words("every default"), "how the pipeline runs");
 

@@ -8,7 +8,7 @@ use aqueduct_orchestrator::{
 use proptest::prelude::*;
 
 /// The file of the design page.
-const EVIDENCE: &str = r#"name = "evidence"
+pub(crate) const EVIDENCE: &str = r#"name = "evidence"
 
 [source]
 type = "jsonl"
