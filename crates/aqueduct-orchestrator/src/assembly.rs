@@ -1,9 +1,14 @@
 //! From a checked file to a pipeline that runs.
 
 mod alert;
+mod assert;
+pub(crate) mod exec;
 mod filter;
 mod map;
+mod sample;
+mod split;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
@@ -30,6 +35,9 @@ pub struct RunRequest {
     pub progress: Arc<Progress>,
     /// Where metrics are registered.
     pub metrics: Registry,
+    /// What `PATH` holds, to look for the programs of exec stages before anything is read. Without it, a missing
+    /// one shows with its first item.
+    pub search_path: Option<OsString>,
 }
 
 impl Default for RunRequest {
@@ -40,6 +48,7 @@ impl Default for RunRequest {
             shutdown: ShutdownSignal::never(),
             progress: Arc::default(),
             metrics: Registry::default(),
+            search_path: None,
         }
     }
 }
@@ -48,6 +57,7 @@ impl Default for RunRequest {
 #[must_use = "a pipeline does nothing until it runs"]
 pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
+    let search_path = request.search_path.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = match &spec.source.kind {
         SourceKind::Jsonl { path, line_bytes_max } => pipeline
@@ -68,6 +78,26 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                     clock: clock.clone(),
                 };
                 pipeline.stage(&stage.name, alert)
+            }
+            StageKind::Split { field, name, keep, items_max } => {
+                let split = split::Split {
+                    field: field.clone(),
+                    name: name.clone(),
+                    keep: keep.clone(),
+                    items_max: *items_max,
+                };
+                pipeline.stage(&stage.name, split)
+            }
+            StageKind::Sample { ratio, seed, key } => {
+                pipeline.stage(&stage.name, sample::Sample::new(*ratio, *seed, key.as_ref()))
+            }
+            StageKind::Assert { when, message } => {
+                pipeline.stage(&stage.name, assert::Assert::new(when, message.as_deref()))
+            }
+            StageKind::Exec(exec) => {
+                let exec = exec::stage(spec, exec, &clock, search_path.clone())
+                    .expect("the file's ranges lie within those of the stage");
+                pipeline.async_stage(&stage.name, exec)
             }
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));
@@ -132,12 +162,13 @@ fn rule(on_error: OnError) -> Rule {
 }
 
 fn stage_rule(spec: &PipelineSpec, stage: &StageSpec) -> aqueduct_stream::Rule {
-    let elapsed_max = spec.settings.max_elapsed.value;
     let mut rule = aqueduct_stream::Rule::new(rule(stage.on_error));
     let retry = stage.retry.unwrap_or(RetrySpec {
         attempts: rule.schedule.retries_max() + 1,
         delay: aqueduct_stream::Rule::FIRST_DELAY,
+        elapsed_max: None,
     });
+    let elapsed_max = retry.elapsed_max.unwrap_or(spec.settings.max_elapsed.value);
     let schedule = Schedule::builder(Growth::Exponential { first: retry.delay, factor: 2.0 })
         .jitter(Jitter::Full)
         .retries_max(retry.attempts.saturating_sub(1))

@@ -91,17 +91,20 @@ pub struct StageSpec {
     pub kind: StageKind,
     /// What happens to items it fails on.
     pub on_error: OnError,
-    /// How it tries again, with [`OnError::Retry`] only.
+    /// How it tries errors that may pass again, and all errors with [`OnError::Retry`]. Without it, as the engine
+    /// does by itself, within the run's `max_elapsed_seconds`.
     pub retry: Option<RetrySpec>,
 }
 
 /// How a stage tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetrySpec {
-    /// How often the stage is tried in all, the first time included. At least 2.
+    /// How often the stage is tried in all, the first time included. 1 to 100.
     pub attempts: u32,
-    /// How long the first wait is; later ones grow.
+    /// How long the first wait is, before jitter; each later one is twice as long.
     pub delay: Duration,
+    /// How long an item may be tried again; without it, as long as the run's settings say.
+    pub elapsed_max: Option<Duration>,
 }
 
 /// The types of stages.
@@ -133,6 +136,72 @@ pub enum StageKind {
         /// The value of `threshold`.
         threshold: f64,
     },
+    /// Makes an item of each element of a list.
+    Split {
+        /// The field that holds the list.
+        field: String,
+        /// The field of the new item that holds the element; without it, an object becomes the item itself and
+        /// anything else its field `value`.
+        name: Option<String>,
+        /// The fields of the old item that each new one gets, unless it has them itself.
+        keep: Vec<String>,
+        /// The most elements that a list may have. 1 to 1,000,000.
+        items_max: usize,
+    },
+    /// Lets a share of the items pass, the same ones in every run.
+    Sample {
+        /// The share, from 0 to 1.
+        ratio: f64,
+        /// Another seed is another sample.
+        seed: u64,
+        /// Items for which it gives the same pass or stay out together.
+        key: Option<Arc<Expression>>,
+    },
+    /// Fails for good on items for which a condition does not hold.
+    Assert {
+        /// What must hold. Never known to give anything but true or false.
+        when: Arc<Expression>,
+        /// What to say of an item for which it does not.
+        message: Option<String>,
+    },
+    /// Gives items to a program.
+    Exec(Box<ExecSpec>),
+}
+
+/// A program that works on items; [`aqueduct_stream::ExecStage`] has the protocol.
+#[derive(Clone, Debug)]
+pub struct ExecSpec {
+    /// The program and its arguments, at least the program.
+    pub command: Vec<Redacted>,
+    /// Variables for it, beside those of this process.
+    pub environment: Vec<(String, Redacted)>,
+    /// How many of it work side by side. 1 to 256.
+    pub processes: usize,
+    /// The most items that each has and has not answered. 1 to 1,024.
+    pub in_flight: usize,
+    /// The time for an item while it is the oldest unanswered one. 1 ms to one day.
+    pub timeout: Duration,
+    /// The longest answer in bytes. 64 to 1 GiB.
+    pub answer_bytes_max: usize,
+    /// How often each process may be replaced within the window. 0 to 1,000.
+    pub restarts_max: u32,
+    /// The time in which restarts are counted. 1 s to one day.
+    pub restart_window: Duration,
+    /// How long a process may take to end by itself. Up to one day.
+    pub grace: Duration,
+}
+
+impl StageKind {
+    /// The expressions in it, in the order of the file.
+    #[must_use]
+    pub fn expressions(&self) -> Vec<&Expression> {
+        match self {
+            Self::Map { set, .. } => set.iter().map(|(_, expression)| &**expression).collect(),
+            Self::Filter { when } | Self::Alert { when, .. } | Self::Assert { when, .. } => vec![when],
+            Self::Sample { key, .. } => key.as_deref().into_iter().collect(),
+            Self::Split { .. } | Self::Exec(_) => Vec::new(),
+        }
+    }
 }
 
 /// One sink.

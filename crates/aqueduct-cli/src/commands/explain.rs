@@ -117,5 +117,15 @@ fn does(spec: &aqueduct_orchestrator::PipelineSpec, kind: &StageKind) -> String 
         StageKind::Alert { when, to, .. } => {
             format!("writes a record to {} where {}", spec.sinks[*to].name, when.source())
         }
+        StageKind::Split { field, .. } => format!("makes an item of each element of {field}"),
+        StageKind::Sample { ratio, key: None, .. } => format!("lets a share of {ratio} pass"),
+        StageKind::Sample { ratio, key: Some(key), .. } => {
+            format!("lets a share of {ratio} pass, together where {} is the same", key.source())
+        }
+        StageKind::Exec(exec) => {
+            let program = exec.command.first().map_or("", |program| program.written());
+            format!("gives items to {program}, {} at once", exec.processes * exec.in_flight)
+        }
+        StageKind::Assert { when, .. } => format!("fails unless {}", when.source()),
     }
 }

@@ -74,8 +74,13 @@ pub(super) async fn run(flags: Run) -> Exit {
         Err(exit) => return exit,
     };
     let (shutdown, signal) = Shutdown::new();
-    let request =
-        RunRequest { limit: flags.limit, clock: Clock::system(), shutdown: signal, ..RunRequest::default() };
+    let request = RunRequest {
+        limit: flags.limit,
+        clock: Clock::system(),
+        shutdown: signal,
+        search_path: std::env::var_os("PATH"),
+        ..RunRequest::default()
+    };
     let live = request.progress.clone();
     let pipeline = assemble(&spec, request);
     if flags.output.verbose {

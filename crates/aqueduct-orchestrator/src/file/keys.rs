@@ -1,13 +1,17 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
+mod exec;
 mod retention;
 mod run;
+mod shape;
 mod sinks;
 mod sources;
 mod stages;
 
+pub(super) use exec::*;
 pub(super) use retention::*;
 pub(crate) use run::*;
+pub(super) use shape::*;
 pub(super) use sinks::*;
 pub(super) use sources::*;
 pub(super) use stages::*;
@@ -36,6 +40,10 @@ pub(crate) enum Kind {
     Expressions,
     /// A list of texts.
     List,
+    /// A program and its arguments: a list of texts that may be empty or alike.
+    Words,
+    /// Names and their texts.
+    Texts,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An integer within the range, its ends included.
@@ -104,7 +112,7 @@ pub(super) const STAGE: Key = key(
     Absent::Words("items pass as they are"),
     "one step, in the order of the file",
 );
-pub(super) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
+pub(crate) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
 pub(super) const RUN: Key =
     key("run", Kind::Section, Absent::Words("every default"), "how the pipeline runs");
 pub(super) const RETENTION: Key = key(
@@ -125,7 +133,7 @@ pub(crate) fn sections() -> Vec<Section> {
     let mut sections = vec![TOP, SOURCE_COMMON];
     sections.extend(SOURCES);
     sections.push(STAGE_COMMON);
-    sections.extend(STAGES);
+    sections.extend(STAGES.iter().copied());
     sections.extend([RETRY, SINK_COMMON]);
     sections.extend(SINKS);
     sections.push(RUN_SECTION);

@@ -1,5 +1,8 @@
 //! The stages of the file.
 
+mod exec;
+mod shape;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +69,7 @@ fn stage(
 
 fn check_keys(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str) {
     let (own, others): (Vec<Section>, Vec<Section>) =
-        keys::STAGES.into_iter().partition(|section| section.of_type == Some(kind));
+        keys::STAGES.iter().partition(|section| section.of_type == Some(kind));
     let mut admitted = vec![keys::STAGE_COMMON];
     admitted.extend(own);
     reader.check_keys(table, &admitted, &others);
@@ -93,6 +96,10 @@ fn kind(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str, sinks: &Sinks
             Some(StageKind::Map { keep, set })
         }
         "filter" => Some(StageKind::Filter { when: Arc::new(reader.condition(table, &keys::WHEN)?) }),
+        "split" => shape::split(reader, table),
+        "sample" => shape::sample(reader, table),
+        "assert" => shape::assert(reader, table),
+        "exec" => exec::exec(reader, table),
         _ => alert(reader, table, sinks),
     }
 }
@@ -161,19 +168,23 @@ fn retry(reader: &mut Reader<'_, '_>, table: Table<'_>, rule: Option<&str>) -> O
                 reader.diagnostics.error(&entry.at, message, Some(hint));
                 return None;
             };
-            if rule.is_some_and(|rule| rule != "retry") {
-                let hint = "it is read with on_error = \"retry\" only".to_owned();
-                reader.diagnostics.error(&entry.at, "[stage.retry] would not be used", Some(hint));
-            }
             Table { members, at: Some(&entry.at), called: "[stage.retry]" }
         }
     };
     reader.check_keys(retry, &[keys::RETRY], &[]);
     let attempts = reader.integer(retry, &keys::ATTEMPTS);
     let delay_ms = reader.integer(retry, &keys::DELAY_MS);
-    let spec =
-        RetrySpec { attempts: u32::try_from(attempts?).ok()?, delay: Duration::from_millis(delay_ms?) };
-    Some((rule == Some("retry")).then_some(spec))
+    let elapsed_max = match retry.entry(&keys::RETRY_ELAPSED) {
+        Some(_) => Some(Duration::from_secs_f64(reader.written_number(retry, &keys::RETRY_ELAPSED)?)),
+        None => None,
+    };
+    let spec = RetrySpec {
+        attempts: u32::try_from(attempts?).ok()?,
+        delay: Duration::from_millis(delay_ms?),
+        elapsed_max,
+    };
+    let written = table.entry(&keys::STAGE_RETRY).is_some();
+    Some((written || rule == Some("retry")).then_some(spec))
 }
 
 /// The rule of a word that was checked.
