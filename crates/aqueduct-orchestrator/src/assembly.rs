@@ -2,9 +2,11 @@
 
 mod alert;
 mod assert;
+mod dedupe;
 pub(crate) mod exec;
 mod filter;
 mod map;
+mod route;
 mod sample;
 mod split;
 
@@ -15,8 +17,8 @@ use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
 use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink,
-    StageError, StdoutSink,
+    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, Resume,
+    SqliteSink, StageError, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -27,6 +29,10 @@ use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SourceK
 pub struct RunRequest {
     /// Reads at most this many items.
     pub limit: Option<u64>,
+    /// Goes back to a kept checkpoint first.
+    pub resume: Option<Resume>,
+    /// Runs although the source, a state's meaning or columns have changed.
+    pub accept_change: bool,
     /// Where time comes from.
     pub clock: Clock,
     /// Who may ask the run to drain or stop.
@@ -44,6 +50,8 @@ impl Default for RunRequest {
     fn default() -> Self {
         Self {
             limit: None,
+            resume: None,
+            accept_change: false,
             clock: Clock::system(),
             shutdown: ShutdownSignal::never(),
             progress: Arc::default(),
@@ -79,6 +87,12 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 };
                 pipeline.stage(&stage.name, alert)
             }
+            StageKind::Route { routes, all, otherwise } => {
+                pipeline.stage(&stage.name, route::Route::new(routes, *all, otherwise))
+            }
+            StageKind::Dedupe { key, horizon } => {
+                pipeline.ordered_stage(&stage.name, dedupe::dedupe(key, *horizon))
+            }
             StageKind::Split { field, name, keep, items_max } => {
                 let split = split::Split {
                     field: field.clone(),
@@ -101,6 +115,9 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             }
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));
+        if let Some(branch) = &stage.branch {
+            pipeline = pipeline.on_branch(branch);
+        }
     }
     for sink in &spec.sinks {
         pipeline = match &sink.kind {
@@ -117,6 +134,10 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             SinkKind::Jsonl { path } => pipeline.sink(&sink.name, JsonlSink::new(spec.path(path))),
             SinkKind::Stdout => pipeline.sink(&sink.name, StdoutSink::new()),
         };
+        pipeline = pipeline.on_error(rule(sink.on_error));
+        if let Some(branch) = &sink.branch {
+            pipeline = pipeline.on_branch(branch);
+        }
     }
     pipeline
 }
@@ -132,9 +153,13 @@ fn options(spec: &PipelineSpec, request: RunRequest) -> Options {
         checkpoint_interval: settings.checkpoint_interval.value,
         retention: spec.retention.clone(),
         limit: request.limit,
+        overflow: spec.overflow,
+        resume: request.resume,
+        accept_change: request.accept_change,
         guarantee: spec.guarantee.map(|guarantee| match guarantee {
             Guarantee::ExactlyOnce => RouteGuarantee::ExactlyOnce,
             Guarantee::AtLeastOnce => RouteGuarantee::AtLeastOnce,
+            Guarantee::AtMostOnce => RouteGuarantee::AtMostOnce,
         }),
         data_dir: Some(spec.path(&settings.data_dir.value)),
         configuration: configuration(spec),

@@ -1,6 +1,7 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
 mod exec;
+mod flow;
 mod retention;
 mod run;
 mod shape;
@@ -9,6 +10,7 @@ mod sources;
 mod stages;
 
 pub(super) use exec::*;
+pub(super) use flow::*;
 pub(super) use retention::*;
 pub(crate) use run::*;
 pub(super) use shape::*;
@@ -95,7 +97,7 @@ pub(super) const NAME: Key = key(
 );
 pub(super) const GUARANTEE: Key = key(
     "guarantee",
-    Kind::Choice(&["exactly-once", "at-least-once"]),
+    Kind::Choice(&["exactly-once", "at-least-once", "at-most-once"]),
     Absent::Words("the best that the route gives"),
     "what the run must give; more than the route can give is an error",
 );
