@@ -8,6 +8,7 @@ mod dead_letters;
 mod environment;
 mod exec;
 mod faults;
+mod flow;
 mod run;
 mod stages;
 mod support;
