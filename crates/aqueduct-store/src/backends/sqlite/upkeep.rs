@@ -149,8 +149,9 @@ where
 
 async fn pipelines(connection: &mut SqliteConnection) -> Result<Vec<PipelineFacts>, sqlx::Error> {
     let bytes = letters::BYTES;
-    let of =
-        |what: &str, table: &str| format!("(select {what} from aqueduct_{table} as t where t.pipeline = p.pipeline)");
+    let of = |what: &str, table: &str| {
+        format!("(select {what} from aqueduct_{table} as t where t.pipeline = p.pipeline)")
+    };
     let sql = format!(
         "select p.pipeline as name, epoch, last_seen, {} as partitions, {} as files, {} as checkpoints,
          {} as letters, {} as letter_bytes, {} as state_keys, {} as state_bytes, {} as entries, {} as entry_bytes
