@@ -17,6 +17,12 @@ pub(crate) struct Batch {
     /// Its place in the order of the input, over all partitions.
     pub(crate) sequence: u64,
     pub(crate) chunk: Chunk,
+    /// Items that were let go just before it; its position lies behind them.
+    pub(crate) dropped: u64,
+    /// It needs no decoding.
+    pub(crate) decoded: bool,
+    /// It comes from dead letters, and moves no position.
+    pub(crate) replayed: bool,
     /// The inputs, in their order; slots and events name them by index.
     pub(crate) inputs: Vec<Input>,
     pub(crate) slots: Vec<Slot>,
@@ -36,6 +42,18 @@ pub(crate) struct Batch {
 pub(crate) struct Input {
     pub(crate) offset: u64,
     pub(crate) original: Bytes,
+    /// The dead letter that it comes from; boxed, since few do.
+    pub(crate) prior: Option<Box<Prior>>,
+}
+
+/// What a replayed dead letter said.
+#[derive(Debug)]
+pub(crate) struct Prior {
+    /// Item and stage.
+    pub(crate) key: (String, String),
+    pub(crate) original: Original,
+    pub(crate) attempts: u32,
+    pub(crate) first: Timestamp,
 }
 
 /// An item on its way, and where it came from.
@@ -45,7 +63,7 @@ pub(crate) struct Slot {
     pub(crate) input: u32,
     /// The way it is on.
     pub(crate) lane: Lane,
-    /// The stage it waits for.
+    /// The first stage that it has not been through.
     pub(crate) step: usize,
     /// The ordinal of its next child.
     children: u32,
@@ -96,6 +114,8 @@ pub(crate) struct Failure {
 pub(crate) struct Finished {
     pub(crate) sequence: u64,
     pub(crate) chunk: Chunk,
+    /// It comes from dead letters, and moves no position.
+    pub(crate) replayed: bool,
     /// What it became; `None` when the run was stopped before it was worked on.
     pub(crate) results: Option<Results>,
 }
@@ -106,6 +126,8 @@ pub(crate) struct Results {
     pub(crate) encoded: Vec<Encoded>,
     pub(crate) letters: Vec<DeadLetter>,
     pub(crate) logs: Vec<StepLog>,
+    /// Dead letters that this is what became of, by item and stage.
+    pub(crate) resolved: Vec<(String, String)>,
     pub(crate) retries: u64,
     /// How far the batch goes: to the chunk's end, or to an offset in it; `None` when not even its first item.
     pub(crate) until: Until,
@@ -141,9 +163,14 @@ impl Slot {
         Self { lane: self.lane, ..Self::new(Item { id, payload }, self.input) }
     }
 
-    /// Whether it waits for this stage.
+    /// Puts it on a way, in front of a stage, with so many children born already.
+    pub(crate) fn enter(&mut self, step: usize, lane: Lane, children: u32) {
+        (self.step, self.lane, self.children) = (step, lane, children);
+    }
+
+    /// Whether it waits for this stage: it is on the stage's way and has not been through it.
     pub(crate) fn waits_for(&self, step: usize, lane: Lane) -> bool {
-        self.step == step && self.lane == lane
+        self.step <= step && self.lane == lane
     }
 
     /// What the retry schedule needs to know about this item: when it failed first, and its last wait.
@@ -169,6 +196,9 @@ impl Batch {
         Self {
             sequence,
             chunk,
+            dropped: 0,
+            decoded: false,
+            replayed: false,
             inputs: Vec::new(),
             slots: Vec::new(),
             step: 0,
@@ -291,14 +321,16 @@ impl Batch {
             OnError::DeadLetter => {
                 let mut payload = Vec::new();
                 let payload = slot.item.payload.write_json(&mut payload).ok().map(|()| Bytes::from(payload));
+                let prior = self.inputs[input as usize].prior.as_deref();
+                let first = slot.first_failure.map_or(now, |(_, wall)| wall);
                 let letter = DeadLetter {
                     item_id: slot.item.id.to_string(),
                     stage: stage.to_owned(),
                     class: error.class(),
                     reason: in_words(&error),
-                    attempts: slot.attempts.max(1),
+                    attempts: prior.map_or(0, |prior| prior.attempts) + slot.attempts.max(1),
                     children: slot.children,
-                    first: slot.first_failure.map_or(now, |(_, wall)| wall),
+                    first: prior.map_or(first, |prior| prior.first),
                     last: now,
                     payload,
                     original: self.original(input),
@@ -323,6 +355,9 @@ impl Batch {
     /// The bytes that an input came as.
     pub(crate) fn original(&self, input: u32) -> Original {
         let of = &self.inputs[input as usize];
+        if let Some(prior) = &of.prior {
+            return prior.original.clone();
+        }
         match &self.chunk.content {
             ChunkContent::Bytes { .. } if of.original.len() > ORIGINAL_BYTES_MAX => Original::Cut {
                 offset: of.offset,
@@ -366,6 +401,12 @@ impl Batch {
             }
         }
         counts
+    }
+
+    /// The dead letters that everything in front of the cut came from.
+    pub(crate) fn take_resolved(&mut self) -> Vec<(String, String)> {
+        let cut = self.cut.as_ref().map_or(self.inputs.len(), |(cut, _)| *cut as usize);
+        self.inputs.drain(..cut).filter_map(|input| input.prior.map(|prior| prior.key)).collect()
     }
 
     /// What ordered stages want to remember of everything in front of the cut.

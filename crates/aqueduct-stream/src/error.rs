@@ -42,17 +42,6 @@ pub enum SourceError {
         /// The position.
         text: String,
     },
-    /// The ledger belongs to another input.
-    #[error(
-        "this pipeline has read {known} so far, and its source now names {wanted}; put the old name back, or give \
-         the pipeline another name"
-    )]
-    OtherInput {
-        /// What the ledger knows.
-        known: String,
-        /// What the source says now.
-        wanted: String,
-    },
     /// An item cannot be read a second time.
     #[error("{source_name} cannot read the item at {offset} of {partition} again")]
     NoReread {
@@ -382,6 +371,57 @@ pub enum RunError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The pipeline is not the one that ran before, in a way that could lose or double something.
+    #[error(
+        "the {what} has changed since the last run, from {before:?} to {now:?}; put it back, give the pipeline another \
+         name, or accept the change (--accept-change)"
+    )]
+    Changed {
+        /// What.
+        what: String,
+        /// What it was.
+        before: String,
+        /// What it is.
+        now: String,
+    },
+    /// The state that a stage kept cannot be read.
+    #[error("the kept state of stage {stage} cannot be read; go back to an older checkpoint or start over")]
+    State {
+        /// The stage.
+        stage: String,
+        /// What is wrong with it.
+        #[source]
+        source: StateError,
+    },
+    /// There is no such checkpoint.
+    #[error("there is no checkpoint {name}; {}", if known.is_empty() { "none is kept".to_owned() } else { format!("there are {known}") })]
+    NoCheckpoint {
+        /// What was asked for.
+        name: String,
+        /// What is kept.
+        known: String,
+    },
+    /// Going back would leave results twice.
+    #[error(
+        "going back to {checkpoint} would write some results a second time ({outputs}); remove them with --rollback, or \
+         give the sinks a key to upsert by"
+    )]
+    RollbackNeeded {
+        /// The checkpoint.
+        checkpoint: String,
+        /// What cannot overwrite itself.
+        outputs: String,
+    },
+    /// A dead letter that cannot be replayed.
+    #[error("the dead letter of item {item} at {stage} cannot be replayed: {reason}")]
+    Letter {
+        /// Its item.
+        item: String,
+        /// Its stage.
+        stage: String,
+        /// Why.
+        reason: String,
+    },
     /// Another process runs on the same data folder.
     #[error("the data folder {} is in use by another run{holder}; wait for it or stop it", path.display())]
     InUse {
@@ -436,7 +476,12 @@ impl Classified for RunError {
             Self::Commit(error) => error.class(),
             Self::Read(error) => error.class(),
             Self::InUse { .. } => ErrorClass::Transient,
-            Self::DataFolder { .. } | Self::Item { .. } => ErrorClass::Permanent,
+            Self::Changed { .. } | Self::NoCheckpoint { .. } | Self::RollbackNeeded { .. } => {
+                ErrorClass::Invalid
+            }
+            Self::State { .. } | Self::Letter { .. } | Self::DataFolder { .. } | Self::Item { .. } => {
+                ErrorClass::Permanent
+            }
             Self::Imbalance(_) | Self::Thread { .. } => ErrorClass::Internal,
         }
     }

@@ -7,10 +7,11 @@ use aqueduct_core::ShutdownSignal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::Options;
+use crate::config::{Options, Replay};
 use crate::engine;
-use crate::error::{ConfigError, StageError};
+use crate::error::{ConfigError, RunError, StageError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
+use crate::preview::Preview;
 use crate::report::{Report, RunFailure};
 use crate::rule::{OnError, Rule};
 use crate::sink::{Sink, SqliteSink};
@@ -276,7 +277,12 @@ impl Pipeline {
     fn sink_guarantees(&self) -> Vec<SinkGuarantee> {
         let ledger = engine::same_file_key(&self.ledger_path());
         let weak = self.options.guarantee == Some(Guarantee::AtLeastOnce);
-        let source = self.source.as_ref().map(|source| source.guarantee());
+        let ahead = self.options.is_ahead().then(|| {
+            let reason =
+                "the position is committed before the work, so what a crash cuts off is not repeated";
+            (Guarantee::AtMostOnce, reason.to_owned())
+        });
+        let source = ahead.or_else(|| self.source.as_ref().map(|source| source.guarantee()));
         self.sinks
             .iter()
             .map(|sink| {
@@ -321,7 +327,8 @@ impl Pipeline {
         let names = self.steps.iter().map(|step| &step.name).chain(self.sinks.iter().map(|sink| &sink.name));
         let mut seen: Vec<&Arc<str>> = Vec::new();
         for name in names {
-            if seen.contains(&name) {
+            // Dead letters and reports call the decoding by this name.
+            if seen.contains(&name) || &**name == "source" {
                 return Err(ConfigError::Duplicate { name: name.to_string() });
             }
             seen.push(name);
@@ -342,7 +349,41 @@ impl Pipeline {
     /// A dropped run goes on to its next commit on threads of its own and then stops by itself; use
     /// [`Pipeline::shutdown`] instead.
     pub async fn run(self) -> Result<Report, RunFailure> {
-        engine::run(self).await
+        engine::run(self, None).await
+    }
+
+    /// Takes the first items of the input through the stages and tells what each makes of them. The stages work
+    /// for real, waiting ones included; nothing is written, claimed or locked, and ordered stages remember nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when the pipeline makes no sense or the input cannot be read. An item that fails is no error:
+    /// the preview tells.
+    ///
+    /// # Complexity
+    ///
+    /// Linear in the items that are looked at, whatever the size of the input.
+    pub async fn preview(self, items_max: usize) -> Result<Preview, RunError> {
+        engine::preview(self, items_max).await
+    }
+
+    /// Runs over dead letters of earlier runs instead of the source: each goes on at the stage that failed on it,
+    /// with the payload it had there and its id. A letter goes in the commit that has what became of it, so one
+    /// that fails again is there again and nothing is lost when it is cut short.
+    ///
+    /// Input that could not be read is decoded once more; what was too large to keep is read from the source. The
+    /// letters of stages that are gone stay ([`Report::left`]). Checkpoints from before a replay are dropped:
+    /// nobody could go back over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pipeline::run`].
+    pub async fn replay(self, replay: Replay) -> Result<Report, RunFailure> {
+        engine::run(self, Some(replay)).await
     }
 }
 

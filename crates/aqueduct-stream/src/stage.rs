@@ -1,5 +1,7 @@
 //! What happens to items.
 
+mod dedupe;
+
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +10,8 @@ use async_trait::async_trait;
 
 use crate::error::{StageError, StateError};
 use crate::rule::Rule;
+
+pub use dedupe::{Dedupe, Horizon};
 
 /// What a stage makes of one item.
 #[derive(Debug)]
@@ -125,7 +129,8 @@ pub trait OrderedStage: Send {
     ///
     /// # Errors
     ///
-    /// [`StageError`]. It is never tried again, whatever its class: the items behind would have to wait.
+    /// [`StageError`]. It is never tried again, whatever its class: the items behind would have to wait. What it
+    /// appended for this item is dropped, so it must not have changed the state either.
     fn apply(&mut self, item: &Item, now: Timestamp, log: &mut Vec<u8>) -> Result<Outcome, StageError>;
 
     /// Takes back records that an earlier run appended: those of one commit, in their order. Called for each

@@ -38,6 +38,16 @@ impl Ways {
         at(&self.branches).map(Lane::Branch).or_else(|| at(&self.sinks).map(Lane::Sink))
     }
 
+    /// The name of a way; the main one has none.
+    pub(crate) fn name(&self, lane: Lane) -> Option<&str> {
+        let name = match lane {
+            Lane::Main => None,
+            Lane::Branch(branch) => self.branches.get(usize::from(branch)),
+            Lane::Sink(sink) => self.sinks.get(usize::from(sink)),
+        };
+        name.map(|name| &**name)
+    }
+
     /// The way that a stage or sink with this branch is on.
     pub(crate) fn lane_of(&self, branch: Option<&Arc<str>>) -> Lane {
         branch.and_then(|branch| self.lane(branch)).unwrap_or_default()

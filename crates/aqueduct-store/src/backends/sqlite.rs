@@ -93,6 +93,21 @@ impl SqliteStore {
         Ok(Self { path: path.to_owned(), connection: open::read_only(path).await?, undecided: false })
     }
 
+    /// Opens a database to read it as it is now, whatever others write later.
+    ///
+    /// While it is open the writer's log grows instead of being folded into the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open_read_only`].
+    pub async fn open_snapshot(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let mut store = Self::open_read_only(path).await?;
+        match transaction::begin_snapshot(&mut store.connection).await {
+            Ok(()) => Ok(store),
+            Err(error) => Err(fault::open(&store.path, error)),
+        }
+    }
+
     /// The database file.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -48,7 +48,7 @@ impl Worker {
                 self.give_up(piece);
                 continue;
             }
-            if piece.fresh {
+            if piece.fresh && !piece.batch.decoded {
                 decode(&self.shared, &mut piece.batch);
             }
             self.advance(piece);
@@ -121,7 +121,7 @@ impl Worker {
     }
 }
 
-fn decode(shared: &Shared, batch: &mut Batch) {
+pub(super) fn decode(shared: &Shared, batch: &mut Batch) {
     let started = shared.options.clock.now();
     let decoded = shared.decoder.decode(&batch.chunk);
     shared.source_stats.worked(decoded.len() as u64, shared.options.clock.now().since(started));
@@ -130,7 +130,7 @@ fn decode(shared: &Shared, batch: &mut Batch) {
     let mut failures = Vec::new();
     for item in decoded {
         let input = u32::try_from(batch.inputs.len()).expect("a batch has at most a million items");
-        batch.inputs.push(Input { offset: item.offset, original: item.original });
+        batch.inputs.push(Input { offset: item.offset, original: item.original, prior: None });
         let id = shared.decoder.item_id(batch.chunk.partition, item.offset);
         match item.record {
             Ok(record) => batch.slots.push(Slot::new(Item { id, payload: Payload::Record(record) }, input)),
@@ -173,7 +173,12 @@ fn decode(shared: &Shared, batch: &mut Batch) {
 }
 
 /// Runs a stage over every item that waits for it. Gives the wait when some have to be tried again.
-fn run_sync(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random) -> Option<Duration> {
+pub(super) fn run_sync(
+    shared: &Shared,
+    batch: &mut Batch,
+    step: &Step,
+    random: &mut Random,
+) -> Option<Duration> {
     let StageWork::Sync(stage) = &step.work else { return None };
     let stats = &shared.step_stats[batch.step];
     let started = shared.options.clock.now();
@@ -195,7 +200,7 @@ fn run_sync(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random
 }
 
 /// Runs an ordered stage over every item that waits for it. It is the batch's turn.
-fn run_ordered(
+pub(super) fn run_ordered(
     shared: &Shared,
     batch: &mut Batch,
     step: &Step,
@@ -216,11 +221,16 @@ fn run_ordered(
         }
         worked += 1;
         let input = slot.input;
+        let before = log.records.len();
         let result = catch_unwind(AssertUnwindSafe(|| stage.apply(&slot.item, now, &mut log.records)));
         match result {
             Ok(Ok(outcome)) => pass.take(batch, index, Ok(outcome), random),
-            Ok(Err(error)) => pass.fail_for_good(batch, index, error),
+            Ok(Err(error)) => {
+                log.records.truncate(before);
+                pass.fail_for_good(batch, index, error);
+            }
             Err(panic) => {
+                log.records.truncate(before);
                 // What it remembers may be half-changed, so nothing after this may build on it.
                 let error = panicked(panic.as_ref());
                 let item = batch.slots[index].item.id.to_string();
@@ -376,7 +386,7 @@ fn send_back(piece: Work) {
 }
 
 /// One round of a waiting stage over the items that wait for it.
-async fn run_waiting(
+pub(super) async fn run_waiting(
     shared: &Shared,
     batch: &mut Batch,
     step: &Step,
@@ -462,6 +472,7 @@ fn finish(shared: &Shared, mut batch: Batch) -> Finished {
     let until = batch.until();
     let cut = batch.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
     let logs = batch.take_logs();
+    let resolved = if batch.replayed { batch.take_resolved() } else { Vec::new() };
     let letters =
         batch.letters.into_iter().filter(|(input, _)| *input < cut).map(|(_, letter)| letter).collect();
     let results = Results {
@@ -469,15 +480,25 @@ fn finish(shared: &Shared, mut batch: Batch) -> Finished {
         encoded,
         letters,
         logs,
+        resolved,
         retries: batch.retries,
         until,
         stop: batch.cut.map(|(_, failure)| failure),
     };
-    Finished { sequence: batch.sequence, chunk: batch.chunk, results: Some(results) }
+    Finished {
+        sequence: batch.sequence,
+        chunk: batch.chunk,
+        replayed: batch.replayed,
+        results: Some(results),
+    }
 }
 
 /// `None` when a sink's rule stops the run; the batch is cut then.
-fn encode(shared: &Shared, batch: &mut Batch, now: aqueduct_core::Timestamp) -> Option<Vec<Encoded>> {
+pub(super) fn encode(
+    shared: &Shared,
+    batch: &mut Batch,
+    now: aqueduct_core::Timestamp,
+) -> Option<Vec<Encoded>> {
     let mut encoded: Vec<Encoded> = shared.sinks.iter().map(|sink| sink.encoder.start()).collect();
     let mut failures: Vec<(usize, usize, StageError)> = Vec::new();
     let mut spawned = Vec::new();

@@ -46,6 +46,17 @@ impl SqliteSink {
     }
 }
 
+impl SqliteSink {
+    /// What a second row does. `repeats` tells whether an epoch may come twice.
+    pub(crate) fn conflict(&self, repeats: bool) -> Conflict {
+        match &self.key {
+            Some(key) => Conflict::ReplaceBy(key.clone()),
+            None if repeats => Conflict::ReplaceByItem,
+            None => Conflict::Refuse,
+        }
+    }
+}
+
 /// The shape of a table, known from the start or from the first batch on.
 #[derive(Debug)]
 pub(crate) struct Shape {

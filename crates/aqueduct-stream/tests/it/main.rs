@@ -2,7 +2,13 @@
 
 #![cfg(test)]
 
+mod dedupe;
 mod exact;
+mod flow;
 mod input;
+mod preview;
+mod replay;
+mod resume;
 mod stages;
 mod support;
+mod ways;
