@@ -10,8 +10,8 @@ use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
 use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink,
-    StageError, StdoutSink,
+    Fault, Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
+    SqliteSink, StageError, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -30,6 +30,8 @@ pub struct RunRequest {
     pub progress: Arc<Progress>,
     /// Where metrics are registered.
     pub metrics: Registry,
+    /// How stages fail before they work, by the name of the stage. For tests of pipelines.
+    pub faults: Vec<(String, Fault)>,
 }
 
 impl Default for RunRequest {
@@ -40,6 +42,7 @@ impl Default for RunRequest {
             shutdown: ShutdownSignal::never(),
             progress: Arc::default(),
             metrics: Registry::default(),
+            faults: Vec::new(),
         }
     }
 }
@@ -48,6 +51,7 @@ impl Default for RunRequest {
 #[must_use = "a pipeline does nothing until it runs"]
 pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
+    let faults = request.faults.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = match &spec.source.kind {
         SourceKind::Jsonl { path, line_bytes_max } => pipeline
@@ -71,6 +75,9 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             }
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));
+        for (_, fault) in faults.iter().filter(|(name, _)| *name == stage.name) {
+            pipeline = pipeline.faulted(fault.clone());
+        }
     }
     for sink in &spec.sinks {
         pipeline = match &sink.kind {
