@@ -20,15 +20,35 @@ pub(crate) struct Need {
     brew: Option<&'static str>,
 }
 
-pub(crate) const NEEDS: &[Need] = &[Need {
-    program: "strace",
-    reason: "kills a run at its writing system calls and injects errors into them",
-    probe: &["-o", "/dev/null", "true"],
-    systems: &["linux"],
-    refused: "the system forbids tracing; in a container, start it with the capability SYS_PTRACE",
-    apt: Some("strace"),
-    brew: None,
-}];
+pub(crate) const NEEDS: &[Need] = &[
+    Need {
+        program: "strace",
+        reason: "kills a run at its writing system calls and injects errors into them",
+        probe: &["-o", "/dev/null", "true"],
+        systems: &["linux"],
+        refused: "the system forbids tracing; in a container, start it with the capability SYS_PTRACE",
+        apt: Some("strace"),
+        brew: None,
+    },
+    Need {
+        program: "python3",
+        reason: "is what programs of exec stages are written in",
+        probe: &["-c", "import json"],
+        systems: &["linux", "macos"],
+        refused: "it is there and cannot import its own json module; install it again",
+        apt: Some("python3"),
+        brew: Some("python3"),
+    },
+    Need {
+        program: "jq",
+        reason: "is the program of an exec stage in the guide",
+        probe: &["-n", "--unbuffered", "1"],
+        systems: &["linux", "macos"],
+        refused: "it is there and does not know --unbuffered; version 1.5 does",
+        apt: Some("jq"),
+        brew: Some("jq"),
+    },
+];
 
 /// Makes sure that everything the tests need is there, installing what is missing where that is possible.
 ///

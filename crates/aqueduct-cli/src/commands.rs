@@ -5,6 +5,7 @@ mod checkpoint;
 mod clean;
 mod dlq;
 mod explain;
+mod preview;
 mod run;
 mod status;
 mod store;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::cases::Test;
-pub(crate) use self::letters::{Edit, Export, Letters, Purge};
+pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
 pub(crate) use self::upkeep::{Checkpoint, Clean, Store};
 
 /// Moves items from a source through stages into sinks, each exactly once.
@@ -58,11 +58,23 @@ pub(crate) enum Command {
 const RUN_EXAMPLES: &str = "\
 Examples:
   aqueduct run pipeline.toml                       run to the end of the input
-  aqueduct run pipeline.toml --limit 100           try the first 100 items, then continue without it
+  aqueduct run pipeline.toml --dry-run             see what each stage makes of the first items; nothing is written
+  aqueduct run pipeline.toml --limit 100           run the first 100 items, then continue without it
+  aqueduct run pipeline.toml --resume epoch-40 --rollback
+                                                   take everything back to a checkpoint, and go on from there
   aqueduct run pipeline.toml --set run.workers=8   change one key of the file for this run
   aqueduct run pipeline.toml -o json | jq .delivered
 
 Ctrl-C finishes and commits what is in flight (exit 75); a second Ctrl-C stops at once. Nothing is lost either way.";
+
+const REPLAY_HELP: &str = "\
+A letter goes in the same commit that has what became of it: one that fails again is there again, with its attempts
+counted on, and a replay that is cut short has lost nothing. Checkpoints from before a replay are dropped, since going
+back over it would undo it. Exit 3 when letters are left: they failed again, or their stage is gone.
+
+Examples:
+  aqueduct dlq replay pipeline.toml --stage score --rate 50
+  aqueduct dlq replay pipeline.toml --reason timeout --since '2h ago' --yes -o json";
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -71,6 +83,19 @@ pub(crate) struct Run {
     /// Read at most this many items, commit them and end (exit 75 when there are more)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+    /// Show what each stage makes of the first items (10, or as many as --limit says). Writes nothing; stages that
+    /// call programs do call them
+    #[arg(long, conflicts_with_all = ["resume", "rollback", "accept_change"])]
+    pub(crate) dry_run: bool,
+    /// Go back to this checkpoint first (see `aqueduct checkpoint ls`), and continue from there
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) resume: Option<String>,
+    /// With --resume: remove what was written behind the checkpoint from files and from tables without a key
+    #[arg(long, requires = "resume")]
+    pub(crate) rollback: bool,
+    /// Run although the source, what a stage remembers, or the columns of a sink have changed since the last run
+    #[arg(long)]
+    pub(crate) accept_change: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -137,6 +162,9 @@ pub(crate) enum Dlq {
     Export(Export),
     /// Changes the payload of a dead letter, so that its replay works with what is right
     Edit(Edit),
+    /// Puts dead letters back on their way, at the stage that failed on them
+    #[command(after_help = REPLAY_HELP)]
+    Replay(Replay),
     /// Removes dead letters for good. Rows, positions and the counts of the ledger stay
     Purge(Purge),
 }

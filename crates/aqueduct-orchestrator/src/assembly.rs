@@ -1,9 +1,16 @@
 //! From a checked file to a pipeline that runs.
 
 mod alert;
+mod assert;
+mod dedupe;
+pub(crate) mod exec;
 mod filter;
 mod map;
+mod route;
+mod sample;
+mod split;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
@@ -11,7 +18,7 @@ use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
     Fault, Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
-    SqliteSink, StageError, StdoutSink,
+    Resume, SqliteSink, StageError, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -22,6 +29,10 @@ use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SourceK
 pub struct RunRequest {
     /// Reads at most this many items.
     pub limit: Option<u64>,
+    /// Goes back to a kept checkpoint first.
+    pub resume: Option<Resume>,
+    /// Runs although the source, a state's meaning or columns have changed.
+    pub accept_change: bool,
     /// Where time comes from.
     pub clock: Clock,
     /// Who may ask the run to drain or stop.
@@ -32,17 +43,23 @@ pub struct RunRequest {
     pub metrics: Registry,
     /// How stages fail before they work, by the name of the stage. For tests of pipelines.
     pub faults: Vec<(String, Fault)>,
+    /// What `PATH` holds, to look for the programs of exec stages before anything is read. Without it, a missing
+    /// one shows with its first item.
+    pub search_path: Option<OsString>,
 }
 
 impl Default for RunRequest {
     fn default() -> Self {
         Self {
             limit: None,
+            resume: None,
+            accept_change: false,
             clock: Clock::system(),
             shutdown: ShutdownSignal::never(),
             progress: Arc::default(),
             metrics: Registry::default(),
             faults: Vec::new(),
+            search_path: None,
         }
     }
 }
@@ -52,6 +69,7 @@ impl Default for RunRequest {
 pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
     let faults = request.faults.clone();
+    let search_path = request.search_path.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = match &spec.source.kind {
         SourceKind::Jsonl { path, line_bytes_max } => pipeline
@@ -73,10 +91,39 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 };
                 pipeline.stage(&stage.name, alert)
             }
+            StageKind::Route { routes, all, otherwise } => {
+                pipeline.stage(&stage.name, route::Route::new(routes, *all, otherwise))
+            }
+            StageKind::Dedupe { key, horizon } => {
+                pipeline.ordered_stage(&stage.name, dedupe::dedupe(key, *horizon))
+            }
+            StageKind::Split { field, name, keep, items_max } => {
+                let split = split::Split {
+                    field: field.clone(),
+                    name: name.clone(),
+                    keep: keep.clone(),
+                    items_max: *items_max,
+                };
+                pipeline.stage(&stage.name, split)
+            }
+            StageKind::Sample { ratio, seed, key } => {
+                pipeline.stage(&stage.name, sample::Sample::new(*ratio, *seed, key.as_ref()))
+            }
+            StageKind::Assert { when, message } => {
+                pipeline.stage(&stage.name, assert::Assert::new(when, message.as_deref()))
+            }
+            StageKind::Exec(exec) => {
+                let exec = exec::stage(spec, exec, &clock, search_path.clone())
+                    .expect("the file's ranges lie within those of the stage");
+                pipeline.async_stage(&stage.name, exec)
+            }
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));
         for (_, fault) in faults.iter().filter(|(name, _)| *name == stage.name) {
             pipeline = pipeline.faulted(fault.clone());
+        }
+        if let Some(branch) = &stage.branch {
+            pipeline = pipeline.on_branch(branch);
         }
     }
     for sink in &spec.sinks {
@@ -94,6 +141,10 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             SinkKind::Jsonl { path } => pipeline.sink(&sink.name, JsonlSink::new(spec.path(path))),
             SinkKind::Stdout => pipeline.sink(&sink.name, StdoutSink::new()),
         };
+        pipeline = pipeline.on_error(rule(sink.on_error));
+        if let Some(branch) = &sink.branch {
+            pipeline = pipeline.on_branch(branch);
+        }
     }
     pipeline
 }
@@ -109,9 +160,13 @@ fn options(spec: &PipelineSpec, request: RunRequest) -> Options {
         checkpoint_interval: settings.checkpoint_interval.value,
         retention: spec.retention.clone(),
         limit: request.limit,
+        overflow: spec.overflow,
+        resume: request.resume,
+        accept_change: request.accept_change,
         guarantee: spec.guarantee.map(|guarantee| match guarantee {
             Guarantee::ExactlyOnce => RouteGuarantee::ExactlyOnce,
             Guarantee::AtLeastOnce => RouteGuarantee::AtLeastOnce,
+            Guarantee::AtMostOnce => RouteGuarantee::AtMostOnce,
         }),
         data_dir: Some(spec.path(&settings.data_dir.value)),
         configuration: configuration(spec),
@@ -139,12 +194,13 @@ fn rule(on_error: OnError) -> Rule {
 }
 
 fn stage_rule(spec: &PipelineSpec, stage: &StageSpec) -> aqueduct_stream::Rule {
-    let elapsed_max = spec.settings.max_elapsed.value;
     let mut rule = aqueduct_stream::Rule::new(rule(stage.on_error));
     let retry = stage.retry.unwrap_or(RetrySpec {
         attempts: rule.schedule.retries_max() + 1,
         delay: aqueduct_stream::Rule::FIRST_DELAY,
+        elapsed_max: None,
     });
+    let elapsed_max = retry.elapsed_max.unwrap_or(spec.settings.max_elapsed.value);
     let schedule = Schedule::builder(Growth::Exponential { first: retry.delay, factor: 2.0 })
         .jitter(Jitter::Full)
         .retries_max(retry.attempts.saturating_sub(1))

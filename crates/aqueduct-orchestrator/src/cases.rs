@@ -13,6 +13,7 @@ mod drive;
 mod places;
 mod read;
 
+use std::ffi::OsString;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -108,7 +109,8 @@ pub(crate) struct Outcome {
     pub(crate) offsets: Vec<u64>,
 }
 
-/// Runs one case of a pipeline whose file was read for it.
+/// Runs one case of a pipeline whose file was read for it. `search_path` is what `PATH` holds, for the programs of
+/// exec stages: they run for real.
 ///
 /// # Errors
 ///
@@ -117,7 +119,11 @@ pub(crate) struct Outcome {
 /// # Cancel safety
 ///
 /// A dropped call leaves threads that end with their next commit, and removes its folder.
-pub async fn run_case(case: &Case, mut spec: PipelineSpec) -> Result<CaseResult, CaseError> {
+pub async fn run_case(
+    case: &Case,
+    mut spec: PipelineSpec,
+    search_path: Option<OsString>,
+) -> Result<CaseResult, CaseError> {
     let folder = tempfile::tempdir()?;
     let input = read_input(case, &spec)?;
     let offsets = offsets(&input);
@@ -125,7 +131,7 @@ pub async fn run_case(case: &Case, mut spec: PipelineSpec) -> Result<CaseResult,
     let (clock, manual) = Clock::manual(case.clock);
     let (shutdown, signal) = Shutdown::new();
     let faults = case.faults.iter().map(|fault| (fault.stage.clone(), scripted(fault, &offsets))).collect();
-    let request = RunRequest { clock, shutdown: signal, faults, ..RunRequest::default() };
+    let request = RunRequest { clock, shutdown: signal, faults, search_path, ..RunRequest::default() };
     let pipeline = assemble(&spec, request);
     let ran = drive::drive(pipeline, &manual, &shutdown).await;
     let mut outcome = Outcome {

@@ -15,6 +15,7 @@ mod retention;
 mod sinks;
 mod stages;
 mod tree;
+mod ways;
 
 use std::fmt;
 use std::io::{self, Read as _};

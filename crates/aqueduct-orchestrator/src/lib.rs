@@ -81,6 +81,7 @@ mod inspect;
 mod outputs;
 mod redacted;
 pub mod reference;
+pub mod schema;
 mod settings;
 mod spec;
 mod suggest;
@@ -96,8 +97,8 @@ pub use inspect::{InspectError, Inspection, ledger_path};
 pub use redacted::Redacted;
 pub use settings::{Origin, Ratio, Setting, SettingLine, Settings};
 pub use spec::{
-    Feed, Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind,
-    StageSpec,
+    ExecSpec, Feed, Guarantee, OnError, Otherwise, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind,
+    SourceSpec, StageKind, StageSpec,
 };
 pub use upkeep::{Upkeep, UpkeepError, hold};
 pub use verify::{Finding, InspectedStore, Severity, Verification, inspect_stores, verify};

@@ -16,6 +16,8 @@ pub(crate) use self::variables::{Takes, VARIABLES};
 
 /// Values that hold when nothing is written, each with its reason.
 pub(crate) mod defaults {
+    use aqueduct_stream::ExecBuilder;
+
     /// Sixty times the longest of the advisories in the evidence example, and small beside the window.
     pub(crate) const LINE_BYTES_MAX: u64 = 1024 * 1024;
     /// Requirement B10. Large enough that the work of a batch is small beside that of its items.
@@ -38,6 +40,15 @@ pub(crate) mod defaults {
     pub(crate) const RETRY_ATTEMPTS: u64 = 3;
     /// Long enough for a connection to come back, too short to be noticed.
     pub(crate) const RETRY_DELAY_MS: u64 = 100;
+    /// A hundred batches. A longer list is an input of its own, and all of it is in memory at once.
+    pub(crate) const SPLIT_ITEMS_MAX: u64 = 10_000;
+    /// As the stage has it, which says why; so are those below.
+    pub(crate) const EXEC_IN_FLIGHT: u64 = ExecBuilder::IN_FLIGHT as u64;
+    pub(crate) const EXEC_TIMEOUT_SECONDS: f64 = ExecBuilder::TIMEOUT.as_secs() as f64;
+    pub(crate) const EXEC_ANSWER_BYTES_MAX: u64 = ExecBuilder::ANSWER_BYTES_MAX as u64;
+    pub(crate) const EXEC_RESTARTS_MAX: u64 = ExecBuilder::RESTARTS_MAX as u64;
+    pub(crate) const EXEC_RESTART_WINDOW_SECONDS: f64 = ExecBuilder::RESTART_WINDOW.as_secs() as f64;
+    pub(crate) const EXEC_GRACE_SECONDS: f64 = ExecBuilder::GRACE.as_secs() as f64;
     /// Requirement B10.
     pub(crate) const WORKERS_PER_CORE: u64 = 2;
     /// Requirement A2: entries of the first cache level.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_store::Retention;
+use aqueduct_stream::{Horizon, Overflow};
 
 use crate::expression::Expression;
 use crate::redacted::Redacted;
@@ -27,6 +28,8 @@ pub struct PipelineSpec {
     pub sinks: Vec<SinkSpec>,
     /// How it runs, and where each value came from.
     pub settings: Settings,
+    /// What happens when the source is faster than the stages.
+    pub overflow: Overflow,
     /// What stays of checkpoints and dead letters.
     pub retention: Retention,
 }
@@ -46,6 +49,8 @@ pub enum Guarantee {
     ExactlyOnce,
     /// Every item, some of them again after a crash.
     AtLeastOnce,
+    /// No item twice; those that a crash cuts off not at all.
+    AtMostOnce,
 }
 
 /// Where items come from.
@@ -89,19 +94,24 @@ pub struct StageSpec {
     pub name: String,
     /// What it does.
     pub kind: StageKind,
+    /// The branch whose items it takes; without one, those that no route has sent away.
+    pub branch: Option<String>,
     /// What happens to items it fails on.
     pub on_error: OnError,
-    /// How it tries again, with [`OnError::Retry`] only.
+    /// How it tries errors that may pass again, and all errors with [`OnError::Retry`]. Without it, as the engine
+    /// does by itself, within the run's `max_elapsed_seconds`.
     pub retry: Option<RetrySpec>,
 }
 
 /// How a stage tries again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetrySpec {
-    /// How often the stage is tried in all, the first time included. At least 2.
+    /// How often the stage is tried in all, the first time included. 1 to 100.
     pub attempts: u32,
-    /// How long the first wait is; later ones grow.
+    /// How long the first wait is, before jitter; each later one is twice as long.
     pub delay: Duration,
+    /// How long an item may be tried again; without it, as long as the run's settings say.
+    pub elapsed_max: Option<Duration>,
 }
 
 /// The types of stages.
@@ -133,6 +143,104 @@ pub enum StageKind {
         /// The value of `threshold`.
         threshold: f64,
     },
+    /// Sends items to branches and sinks.
+    Route {
+        /// Names and conditions, in order. A name is a branch that a later stage or sink takes, else a sink. No
+        /// condition is known to give anything but true or false.
+        routes: Vec<(String, Arc<Expression>)>,
+        /// A copy goes wherever a condition holds, instead of the item where the first does.
+        all: bool,
+        /// Where items go for which none holds.
+        otherwise: Otherwise,
+    },
+    /// Lets the first item of each key pass.
+    Dedupe {
+        /// What the key is.
+        key: Arc<Expression>,
+        /// How far back keys are remembered.
+        horizon: Horizon,
+    },
+    /// Makes an item of each element of a list.
+    Split {
+        /// The field that holds the list.
+        field: String,
+        /// The field of the new item that holds the element; without it, an object becomes the item itself and
+        /// anything else its field `value`.
+        name: Option<String>,
+        /// The fields of the old item that each new one gets, unless it has them itself.
+        keep: Vec<String>,
+        /// The most elements that a list may have. 1 to 1,000,000.
+        items_max: usize,
+    },
+    /// Lets a share of the items pass, the same ones in every run.
+    Sample {
+        /// The share, from 0 to 1.
+        ratio: f64,
+        /// Another seed is another sample.
+        seed: u64,
+        /// Items for which it gives the same pass or stay out together.
+        key: Option<Arc<Expression>>,
+    },
+    /// Fails for good on items for which a condition does not hold.
+    Assert {
+        /// What must hold. Never known to give anything but true or false.
+        when: Arc<Expression>,
+        /// What to say of an item for which it does not.
+        message: Option<String>,
+    },
+    /// Gives items to a program.
+    Exec(Box<ExecSpec>),
+}
+
+/// What becomes of an item for which no route holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// It goes to this branch or sink.
+    To(String),
+    /// It is left out and counted.
+    Skip,
+    /// It goes on to the next stage.
+    Pass,
+    /// It is an error of the stage.
+    Fail,
+}
+
+/// A program that works on items; [`aqueduct_stream::ExecStage`] has the protocol.
+#[derive(Clone, Debug)]
+pub struct ExecSpec {
+    /// The program and its arguments, at least the program.
+    pub command: Vec<Redacted>,
+    /// Variables for it, beside those of this process.
+    pub environment: Vec<(String, Redacted)>,
+    /// How many of it work side by side. 1 to 256.
+    pub processes: usize,
+    /// The most items that each has and has not answered. 1 to 1,024.
+    pub in_flight: usize,
+    /// The time for an item while it is the oldest unanswered one. 1 ms to one day.
+    pub timeout: Duration,
+    /// The longest answer in bytes. 64 to 1 GiB.
+    pub answer_bytes_max: usize,
+    /// How often each process may be replaced within the window. 0 to 1,000.
+    pub restarts_max: u32,
+    /// The time in which restarts are counted. 1 s to one day.
+    pub restart_window: Duration,
+    /// How long a process may take to end by itself. Up to one day.
+    pub grace: Duration,
+}
+
+impl StageKind {
+    /// The expressions in it, in the order of the file.
+    #[must_use]
+    pub fn expressions(&self) -> Vec<&Expression> {
+        match self {
+            Self::Map { set, .. } => set.iter().map(|(_, expression)| &**expression).collect(),
+            Self::Filter { when } | Self::Alert { when, .. } | Self::Assert { when, .. } => vec![when],
+            Self::Route { routes, .. } => routes.iter().map(|(_, expression)| &**expression).collect(),
+            Self::Dedupe { key, .. } => vec![key],
+            Self::Sample { key, .. } => key.as_deref().into_iter().collect(),
+            Self::Split { .. } | Self::Exec(_) => Vec::new(),
+        }
+    }
 }
 
 /// One sink.
@@ -142,6 +250,10 @@ pub struct SinkSpec {
     pub name: String,
     /// What it is.
     pub kind: SinkKind,
+    /// The branch whose items it takes.
+    pub branch: Option<String>,
+    /// What happens to items that it cannot take. Never [`OnError::Retry`].
+    pub on_error: OnError,
     /// What it takes.
     pub feed: Feed,
 }
@@ -153,6 +265,8 @@ pub enum Feed {
     Items,
     /// The records of the alert stages that name it.
     Alerts,
+    /// What routes send it, by its name or by its branch.
+    Routed,
 }
 
 /// The types of sinks.

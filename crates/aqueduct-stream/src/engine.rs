@@ -213,6 +213,9 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
     let clock = pipeline.options.clock.clone();
     let begun = clock.now();
     let name = pipeline.name.clone();
+    for step in &pipeline.steps {
+        step.open().await.map_err(RunError::Config)?;
+    }
     let started = start::start(pipeline, replay).await?;
     let shared = Arc::clone(&started.shared);
     let sinks = started.sinks;
@@ -221,6 +224,9 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
     let threads = Threads::spawn(started.intake, started.committer, &shared)?;
     let (reader_end, committer_end) = threads.join().await;
     shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+    for step in &shared.steps {
+        step.close().await;
+    }
 
     let elapsed = clock.now().since(begun);
     let workers = shared.options.workers;

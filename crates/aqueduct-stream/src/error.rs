@@ -112,6 +112,7 @@ pub struct StageError {
     class: ErrorClass,
     message: String,
     retry_after: Option<std::time::Duration>,
+    stops: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -120,7 +121,7 @@ impl StageError {
     /// An error of this class, in words: lower case, no full stop.
     #[must_use]
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), retry_after: None, source: None }
+        Self { class, message: message.into(), retry_after: None, stops: false, source: None }
     }
 
     /// The same call fails again: the rule of the stage decides.
@@ -133,6 +134,19 @@ impl StageError {
     #[must_use]
     pub fn transient(message: impl Into<String>) -> Self {
         Self::new(ErrorClass::Transient, message)
+    }
+
+    /// The stage cannot work on any item any more, and nothing is wrong with this one: the run stops here, whatever
+    /// the rule, and commits what is before it.
+    #[must_use]
+    pub fn stop(message: impl Into<String>) -> Self {
+        Self { stops: true, ..Self::permanent(message) }
+    }
+
+    /// Tells whether the run stops, whatever the rule of the stage.
+    #[must_use]
+    pub fn stops(&self) -> bool {
+        self.stops
     }
 
     /// Adds how long the other side asked us to wait.
@@ -289,6 +303,14 @@ pub enum ConfigError {
     Missing {
         /// What.
         missing: &'static str,
+    },
+    /// The program of an exec stage cannot be run.
+    #[error("the program {program} cannot be run: {reason}")]
+    Program {
+        /// The program, as it was given.
+        program: String,
+        /// What is wrong with it, and what would be right.
+        reason: String,
     },
     /// Two parts have one name.
     #[error("two parts of the pipeline are named {name:?}; each needs a name of its own")]

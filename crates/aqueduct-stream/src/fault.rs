@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use aqueduct_core::{Item, Timestamp};
 use async_trait::async_trait;
 
-use crate::error::{StageError, StateError};
+use crate::error::{ConfigError, StageError, StateError};
 use crate::stage::{AsyncStage, BatchStage, OrderedStage, Outcome, Stage, Work, ordered};
 
 /// Says before each attempt of a stage whether it fails on the item, and how.
@@ -68,6 +68,14 @@ impl AsyncStage for Faulty<Arc<dyn AsyncStage>> {
 
     fn concurrency(&self) -> usize {
         self.stage.concurrency()
+    }
+
+    async fn open(&self) -> Result<(), ConfigError> {
+        self.stage.open().await
+    }
+
+    async fn close(&self) {
+        self.stage.close().await;
     }
 
     fn targets(&self) -> Vec<Arc<str>> {

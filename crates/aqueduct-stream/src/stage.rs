@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aqueduct_core::{Item, Payload, Timestamp};
 use async_trait::async_trait;
 
-use crate::error::{StageError, StateError};
+use crate::error::{ConfigError, StageError, StateError};
 use crate::rule::Rule;
 
 pub use dedupe::{Dedupe, Horizon};
@@ -90,6 +90,22 @@ pub trait AsyncStage: Send + Sync {
     fn concurrency(&self) -> usize {
         64
     }
+
+    /// Sees whether it can work at all. Called once for each run, before anything is read or claimed.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] ends the run before it begins.
+    async fn open(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Ends what it has started. Called once for each run, when no item is under way any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when the run is; what the stage has started must not outlive the stage itself.
+    async fn close(&self) {}
 
     /// The branches and sinks that it names in [`Emission::To`] and [`Outcome::Send`].
     fn targets(&self) -> Vec<Arc<str>> {
@@ -190,6 +206,21 @@ pub(crate) enum Work {
 }
 
 impl Step {
+    /// See [`AsyncStage::open`].
+    pub(crate) async fn open(&self) -> Result<(), ConfigError> {
+        match &self.work {
+            Work::Async(stage, _) => stage.open().await,
+            Work::Sync(_) | Work::Batch(_) | Work::Ordered(_) => Ok(()),
+        }
+    }
+
+    /// See [`AsyncStage::close`].
+    pub(crate) async fn close(&self) {
+        if let Work::Async(stage, _) = &self.work {
+            stage.close().await;
+        }
+    }
+
     pub(crate) fn targets(&self) -> Vec<Arc<str>> {
         match &self.work {
             Work::Sync(stage) => stage.targets(),

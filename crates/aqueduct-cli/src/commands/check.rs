@@ -1,4 +1,3 @@
-use aqueduct_orchestrator::StageKind;
 use serde::Serialize;
 
 use super::{load_with_guarantees, weakest};
@@ -75,10 +74,7 @@ pub(super) fn check(look: &Look) -> Exit {
 fn expressions(spec: &aqueduct_orchestrator::PipelineSpec) -> Vec<CheckedExpression> {
     let mut found = Vec::new();
     for stage in &spec.stages {
-        let of_stage = match &stage.kind {
-            StageKind::Map { set, .. } => set.iter().map(|(_, expression)| expression).collect(),
-            StageKind::Filter { when } | StageKind::Alert { when, .. } => vec![when],
-        };
+        let of_stage = stage.kind.expressions();
         found.extend(of_stage.into_iter().map(|expression| CheckedExpression {
             stage: stage.name.clone(),
             expression: expression.source().to_owned(),

@@ -2,6 +2,7 @@ mod edit;
 mod export;
 mod purge;
 mod read;
+mod replay;
 
 use aqueduct_orchestrator::{InspectError, Inspection, PipelineSpec};
 use aqueduct_store::{DeadLetter, DeadLetterFilter, Original};
@@ -50,6 +51,7 @@ pub(super) async fn dlq(dlq: Dlq) -> Exit {
         Dlq::Show { item, look } => show(item, &look).await,
         Dlq::Export(flags) => export::export(flags).await,
         Dlq::Edit(flags) => edit::edit(flags).await,
+        Dlq::Replay(flags) => replay::replay(flags).await,
         Dlq::Purge(flags) => purge::purge(flags).await,
     }
 }

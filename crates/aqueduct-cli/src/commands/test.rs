@@ -57,7 +57,7 @@ pub(super) async fn test(flags: Test) -> Exit {
             Ok(spec) => spec,
             Err(exit) => return exit,
         };
-        match run_case(case, spec).await {
+        match run_case(case, spec, std::env::var_os("PATH")).await {
             Ok(result) => tested.push(show(&flags, result)),
             Err(error @ (CaseError::Config(_) | CaseError::Input { .. })) => {
                 output::error(&error);

@@ -113,6 +113,33 @@ pub(crate) struct Purge {
     pub(crate) output: Output,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    #[command(flatten)]
+    pub(crate) file: PipelineFile,
+    #[command(flatten)]
+    pub(crate) letters: Letters,
+    /// At most so many a second, evenly [default: as fast as the stages take them]
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Replay although the source, what a stage remembers, or the columns of a sink have changed since the last run
+    #[arg(long)]
+    pub(crate) accept_change: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Reads a rate: items a second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.001 => Ok(rate),
+        _ => Err("a rate is a number of letters a second, at least 0.001".to_owned()),
+    }
+}
+
 const CLASSES: [ErrorClass; 6] = [
     ErrorClass::Invalid,
     ErrorClass::Overload,

@@ -196,3 +196,20 @@ fn the_cases_of_the_evidence_example_pass() {
     let folder = Folder::new(TO_FILE, "");
     shows(&folder.call(&["test", file]), 0, &["evidence: 3 cases ok, 0 failed"]);
 }
+
+#[test]
+fn a_program_runs_for_real_and_its_time_limit_does_not_run_out_in_virtual_time() {
+    // It counts for a moment before it answers, many looks of the driver long.
+    let program = r#"while read -r line; do i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done
+        id=${line#*\"id\":\"}; echo "{\"id\":\"${id%%\"*}\",\"item\":{\"n\":7}}"; done"#;
+    let stage = "[[stage]]\nname = \"ask\"\ntype = \"exec\"\ncommand = [\"sh\", \"ask.sh\"]\ntimeout_seconds = 1\n\
+                 on_error = \"dead-letter\"\n[sink]\nname = \"out\"";
+    let folder = Folder::new(&TO_TABLE.replace("[sink]", stage), "");
+    folder.write("ask.sh", program);
+    folder.write(
+        "pipeline.test.toml",
+        "[[test]]\nname = \"c\"\ninput = [{ n = 1 }, { n = 2 }]\nexpect.out = [{ n = 7 }, { n = 7 }]\n\
+         fault = [{ stage = \"ask\", item = 2, class = \"overload\", retry_after_seconds = 20 }]\nretries = 1\n",
+    );
+    shows(&folder.call(&["test"]), 0, &["c ... ok"]);
+}

@@ -143,7 +143,7 @@ fn a_table_and_a_file_share_one_commit() {
 }
 
 /// Sends a signal through the ordinary tool, so that the test needs no unsafe code.
-fn signal(process: u32, name: &str) {
+pub(crate) fn signal(process: u32, name: &str) {
     assert!(
         std::process::Command::new("kill").args([name, &process.to_string()]).status().unwrap().success()
     );

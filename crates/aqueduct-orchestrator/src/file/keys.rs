@@ -1,13 +1,19 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
+mod exec;
+mod flow;
 mod retention;
 mod run;
+mod shape;
 mod sinks;
 mod sources;
 mod stages;
 
+pub(super) use exec::*;
+pub(super) use flow::*;
 pub(super) use retention::*;
 pub(crate) use run::*;
+pub(super) use shape::*;
 pub(super) use sinks::*;
 pub(super) use sources::*;
 pub(super) use stages::*;
@@ -36,6 +42,10 @@ pub(crate) enum Kind {
     Expressions,
     /// A list of texts.
     List,
+    /// A program and its arguments: a list of texts that may be empty or alike.
+    Words,
+    /// Names and their texts.
+    Texts,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An integer within the range, its ends included.
@@ -87,7 +97,7 @@ pub(super) const NAME: Key = key(
 );
 pub(super) const GUARANTEE: Key = key(
     "guarantee",
-    Kind::Choice(&["exactly-once", "at-least-once"]),
+    Kind::Choice(&["exactly-once", "at-least-once", "at-most-once"]),
     Absent::Words("the best that the route gives"),
     "what the run must give; more than the route can give is an error",
 );
@@ -104,7 +114,7 @@ pub(super) const STAGE: Key = key(
     Absent::Words("items pass as they are"),
     "one step, in the order of the file",
 );
-pub(super) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
+pub(crate) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
 pub(super) const RUN: Key =
     key("run", Kind::Section, Absent::Words("every default"), "how the pipeline runs");
 pub(super) const RETENTION: Key = key(
@@ -131,7 +141,7 @@ pub(crate) fn sections() -> Vec<Section> {
     let mut sections = vec![TOP, SOURCE_COMMON];
     sections.extend(SOURCES);
     sections.push(STAGE_COMMON);
-    sections.extend(STAGES);
+    sections.extend(STAGES.iter().copied());
     sections.extend([RETRY, SINK_COMMON]);
     sections.extend(SINKS);
     sections.push(RUN_SECTION);

@@ -203,7 +203,81 @@ impl Reader<'_, '_> {
         (list.len() == elements.len() && !list.is_empty()).then_some(list)
     }
 
+    /// A program and its arguments: texts of which only the first must not be empty.
+    pub(super) fn words(&mut self, table: Table<'_>, key: &Key) -> Option<Vec<Redacted>> {
+        let entry = self.entry(table, key)?;
+        let Raw::List(elements) = &entry.value else {
+            let message = format!("{} takes a list of texts, found {}", key.name, entry.value.described());
+            let hint = match &entry.value {
+                Raw::Text(text) if !text.trim().is_empty() => {
+                    let words: Vec<String> =
+                        text.split_whitespace().map(|word| format!("{word:?}")).collect();
+                    Some(format!("it is written {} = [{}]", key.name, words.join(", ")))
+                }
+                _ => None,
+            };
+            self.diagnostics.error(&entry.at, message, hint);
+            return None;
+        };
+        let mut words = Vec::with_capacity(elements.len());
+        for element in elements {
+            let Raw::Text(text) = &element.value else {
+                self.wrong_type(key, element, "a list of texts");
+                continue;
+            };
+            if text.is_empty() && !words.is_empty() {
+                words.push(Redacted::plain(""));
+            } else if let Some(word) = self.resolved(key, text, &element.at) {
+                words.push(word);
+            }
+        }
+        if elements.is_empty() {
+            let hint = Some(key.meaning.to_owned());
+            self.diagnostics.error(&entry.at, format!("{} is an empty list", key.name), hint);
+        }
+        (words.len() == elements.len() && !words.is_empty()).then_some(words)
+    }
+
+    /// A table of names and their texts, with their references resolved; empty when it is absent.
+    pub(super) fn texts(&mut self, table: Table<'_>, key: &Key) -> Option<Vec<(String, Redacted)>> {
+        let Some(entry) = table.entry(key) else { return Some(Vec::new()) };
+        let Raw::Table(members) = &entry.value else {
+            self.wrong_type(key, entry, "a table of names and texts");
+            return None;
+        };
+        let mut texts = Vec::with_capacity(members.len());
+        for member in members {
+            // What no system takes as the name of a variable.
+            if member.key.is_empty() || member.key.contains(['=', '\0']) {
+                let message = format!("{:?} is not a name", shortened(&member.key));
+                self.diagnostics.error(&member.key_at, message, None);
+                continue;
+            }
+            match &member.entry.value {
+                Raw::Text(text) if text.is_empty() => texts.push((member.key.clone(), Redacted::plain(""))),
+                Raw::Text(text) => {
+                    if let Some(text) = self.resolved(key, text, &member.entry.at) {
+                        texts.push((member.key.clone(), text));
+                    }
+                }
+                _ => self.wrong_type(key, &member.entry, "a table of names and texts"),
+            }
+        }
+        (texts.len() == members.len()).then_some(texts)
+    }
+
     // Numbers
+
+    /// A number within the range of the key, or its default.
+    pub(super) fn number(&mut self, table: Table<'_>, key: &Key) -> Option<f64> {
+        if table.entry(key).is_some() {
+            return self.written_number(table, key);
+        }
+        match key.absent {
+            Absent::Number(value) => Some(value),
+            _ => None,
+        }
+    }
 
     /// An integer within the range of the key, if it is there.
     pub(super) fn written_integer(&mut self, table: Table<'_>, key: &Key) -> Option<u64> {
@@ -278,6 +352,12 @@ impl Reader<'_, '_> {
                 None
             }
         }
+    }
+
+    /// An expression that may give anything.
+    pub(super) fn expression(&mut self, table: Table<'_>, key: &Key) -> Option<Expression> {
+        let (source, at) = self.written(table, key, "an expression in quotes")?;
+        self.compiled(source, at)
     }
 
     /// A table of field names and their expressions, in the order of the file.

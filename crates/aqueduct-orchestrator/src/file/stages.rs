@@ -1,5 +1,9 @@
 //! The stages of the file.
 
+mod exec;
+mod flow;
+mod shape;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +55,7 @@ fn stage(
         );
     }
     let kind = reader.choice(table, &keys::STAGE_TYPE);
+    let branch = branch(reader, table);
     let rule = reader.choice(table, &keys::STAGE_ON_ERROR);
     let retry = retry(reader, table, rule);
     let kind = match kind {
@@ -61,12 +66,21 @@ fn stage(
         // Without a type every key of any type may be right.
         None => None,
     };
-    Some(StageSpec { name: name?, kind: kind?, on_error: on_error(rule?), retry: retry? })
+    Some(StageSpec { name: name?, kind: kind?, branch: branch?, on_error: on_error(rule?), retry: retry? })
+}
+
+/// Reads the branch of a stage or sink. The outer None stands for an error that was noted.
+#[expect(clippy::option_option, reason = "an error that was noted, no branch, and a branch are three things")]
+pub(super) fn branch(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<Option<String>> {
+    match table.entry(&keys::BRANCH) {
+        None => Some(None),
+        Some(_) => reader.name(table, &keys::BRANCH).map(Some),
+    }
 }
 
 fn check_keys(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str) {
     let (own, others): (Vec<Section>, Vec<Section>) =
-        keys::STAGES.into_iter().partition(|section| section.of_type == Some(kind));
+        keys::STAGES.iter().partition(|section| section.of_type == Some(kind));
     let mut admitted = vec![keys::STAGE_COMMON];
     admitted.extend(own);
     reader.check_keys(table, &admitted, &others);
@@ -93,6 +107,12 @@ fn kind(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str, sinks: &Sinks
             Some(StageKind::Map { keep, set })
         }
         "filter" => Some(StageKind::Filter { when: Arc::new(reader.condition(table, &keys::WHEN)?) }),
+        "route" => flow::route(reader, table),
+        "dedupe" => flow::dedupe(reader, table),
+        "split" => shape::split(reader, table),
+        "sample" => shape::sample(reader, table),
+        "assert" => shape::assert(reader, table),
+        "exec" => exec::exec(reader, table),
         _ => alert(reader, table, sinks),
     }
 }
@@ -161,19 +181,23 @@ fn retry(reader: &mut Reader<'_, '_>, table: Table<'_>, rule: Option<&str>) -> O
                 reader.diagnostics.error(&entry.at, message, Some(hint));
                 return None;
             };
-            if rule.is_some_and(|rule| rule != "retry") {
-                let hint = "it is read with on_error = \"retry\" only".to_owned();
-                reader.diagnostics.error(&entry.at, "[stage.retry] would not be used", Some(hint));
-            }
             Table { members, at: Some(&entry.at), called: "[stage.retry]" }
         }
     };
     reader.check_keys(retry, &[keys::RETRY], &[]);
     let attempts = reader.integer(retry, &keys::ATTEMPTS);
     let delay_ms = reader.integer(retry, &keys::DELAY_MS);
-    let spec =
-        RetrySpec { attempts: u32::try_from(attempts?).ok()?, delay: Duration::from_millis(delay_ms?) };
-    Some((rule == Some("retry")).then_some(spec))
+    let elapsed_max = match retry.entry(&keys::RETRY_ELAPSED) {
+        Some(_) => Some(Duration::from_secs_f64(reader.written_number(retry, &keys::RETRY_ELAPSED)?)),
+        None => None,
+    };
+    let spec = RetrySpec {
+        attempts: u32::try_from(attempts?).ok()?,
+        delay: Duration::from_millis(delay_ms?),
+        elapsed_max,
+    };
+    let written = table.entry(&keys::STAGE_RETRY).is_some();
+    Some((written || rule == Some("retry")).then_some(spec))
 }
 
 /// The rule of a word that was checked.

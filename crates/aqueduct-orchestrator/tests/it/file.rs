@@ -8,7 +8,7 @@ use aqueduct_orchestrator::{
 use proptest::prelude::*;
 
 /// The file of the design page.
-const EVIDENCE: &str = r#"name = "evidence"
+pub(crate) const EVIDENCE: &str = r#"name = "evidence"
 
 [source]
 type = "jsonl"
@@ -262,7 +262,8 @@ type = "filtr"
 type = "filter"
 when = "1 + 1"
 [stage.retry]
-attempts = 3
+attempts = 0
+max_elapsed_seconds = 0
 [[stage]]
 name = "b"
 type = "alert"
@@ -285,7 +286,7 @@ allowed_dead_letter_ratio = 1.5
         errors(text),
         [
             "2:8 \".bad name\" is not a name; a name has 1 to 128 letters, digits, dots, underscores and dashes, and no dot in front",
-            "3:13 guarantee cannot be \"exactly\"; there are exactly-once, at-least-once",
+            "3:13 guarantee cannot be \"exactly\"; there are exactly-once, at-least-once, at-most-once",
             "4:1 the file has no key \"extra\"; there are name, guarantee, data_dir, source, stage, sink, run, retention, test",
             "6:8 type cannot be \"json\"; did you mean \"jsonl\"?",
             "7:8 path takes a text, found an integer",
@@ -300,18 +301,19 @@ allowed_dead_letter_ratio = 1.5
             "18:8 type cannot be \"filtr\"; did you mean \"filter\"?",
             "19:1 the stage lacks the key \"name\"; the stage's name, unique among stages; dead letters carry it",
             "21:8 when must give true or false, and this gives an integer",
-            "22:1 [stage.retry] would not be used; it is read with on_error = \"retry\" only",
-            "24:1 stage \"b\" lacks the key \"threshold\"; the number in `when`, if it has the form `item.field < number`; else required",
-            "28:6 there is no sink \"alert\"; did you mean \"alerts\"?",
-            "29:1 the sink lacks the key \"name\"; `results` for a single sink; required for several",
-            "29:1 the sink lacks the key \"table\"; the table; it is made if absent. Names of SQLite's own and of the ledger's tables are refused",
-            "31:8 path is empty; the database, relative to the pipeline file; it is made if absent",
-            "32:1 sink \"alerts\" lacks the key \"path\"; a folder of parts and a manifest; a name that ends in `.jsonl` is one file",
-            "35:1 sink \"alerts\" has no key \"table\"; it belongs to type \"sqlite\"",
-            "37:11 workers takes an integer, found a text",
-            "38:14 batch_size is an integer beyond 64 bits, and must be from 1 to 1000000",
-            "39:23 max_elapsed_seconds is -1, and must be from 0.001 to 86400",
-            "40:29 allowed_dead_letter_ratio is 1.5, and must be from 0 to 1",
+            "23:12 attempts is 0, and must be from 1 to 100",
+            "24:23 max_elapsed_seconds is 0, and must be from 0.001 to 86400",
+            "25:1 stage \"b\" lacks the key \"threshold\"; the number in `when`, if it has the form `item.field < number`; else required",
+            "29:6 there is no sink \"alert\"; did you mean \"alerts\"?",
+            "30:1 the sink lacks the key \"name\"; `results` for a single sink; required for several",
+            "30:1 the sink lacks the key \"table\"; the table; it is made if absent. Names of SQLite's own and of the ledger's tables are refused",
+            "32:8 path is empty; the database, relative to the pipeline file; it is made if absent",
+            "33:1 sink \"alerts\" lacks the key \"path\"; a folder of parts and a manifest; a name that ends in `.jsonl` is one file",
+            "36:1 sink \"alerts\" has no key \"table\"; it belongs to type \"sqlite\"",
+            "38:11 workers takes an integer, found a text",
+            "39:14 batch_size is an integer beyond 64 bits, and must be from 1 to 1000000",
+            "40:23 max_elapsed_seconds is -1, and must be from 0.001 to 86400",
+            "41:29 allowed_dead_letter_ratio is 1.5, and must be from 0 to 1",
         ]
     );
 }
@@ -345,7 +347,7 @@ fn a_sink_must_be_left_for_the_items() {
     assert_eq!(
         errors(&text[..start]),
         [
-            "20:1 every sink takes alerts, and none the items; add a [[sink]] that no alert names; it takes what leaves the last stage"
+            "20:1 every sink takes alerts, and none the items; add a [[sink]] that no stage names; it takes what leaves the last stage"
         ]
     );
 }

@@ -4,4 +4,6 @@ mod cvss;
 mod expression;
 mod file;
 mod reference;
+mod schema;
 mod settings;
+mod stages;

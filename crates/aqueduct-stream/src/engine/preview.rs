@@ -32,6 +32,9 @@ pub(crate) async fn preview(mut pipeline: Pipeline, items_max: usize) -> Result<
     });
     let shared = shared(pipeline, source.decoder())?;
     let partitions = source.partitions()?;
+    for step in &shared.steps {
+        step.open().await?;
+    }
     let mut preview = Preview { items: Vec::new(), partitions: partitions.len() };
     let mut random = Random::seeded(0);
     for (index, _) in partitions.iter().enumerate() {
@@ -44,6 +47,9 @@ pub(crate) async fn preview(mut pipeline: Pipeline, items_max: usize) -> Result<
                 preview.items.push(follow(&shared, &mut batch, &mut random).await);
             }
         }
+    }
+    for step in &shared.steps {
+        step.close().await;
     }
     Ok(preview)
 }

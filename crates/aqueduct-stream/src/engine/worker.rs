@@ -291,7 +291,8 @@ impl<'a> Pass<'a> {
         let slot = &mut batch.slots[index];
         slot.attempts += 1;
         let (first, _) = slot.failed_at(now, wall);
-        if error.class().is_retryable() || *on_error == OnError::Retry {
+        let on_error = if error.stops() { OnError::Stop } else { *on_error };
+        if !error.stops() && (error.class().is_retryable() || on_error == OnError::Retry) {
             let failed = Attempt {
                 number: slot.attempts,
                 elapsed: now.since(first),
@@ -306,7 +307,7 @@ impl<'a> Pass<'a> {
                 return;
             }
         }
-        batch.fail(index, &self.step.name, error, *on_error, wall);
+        batch.fail(index, &self.step.name, error, on_error, wall);
     }
 
     /// Ends an item by the rule, without another attempt.

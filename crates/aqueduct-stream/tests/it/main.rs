@@ -4,6 +4,7 @@
 
 mod dedupe;
 mod exact;
+mod exec;
 mod flow;
 mod input;
 mod preview;

@@ -1,15 +1,18 @@
 //! The keys of `[[stage]]`.
 
-use super::{Absent, Key, Kind, ON_ERROR, Section, key};
+use super::{ASSERT, Absent, BRANCH, DEDUPE, EXEC, Key, Kind, ON_ERROR, ROUTE, SAMPLE, SPLIT, Section, key};
 use crate::settings::defaults;
 
 pub(in crate::file) const STAGE_NAME: Key =
     key("name", Kind::Name, Absent::Required, "the stage's name, unique among stages; dead letters carry it");
 pub(in crate::file) const STAGE_TYPE: Key = key(
     "type",
-    Kind::Choice(&["map", "filter", "alert"]),
+    Kind::Choice(&["map", "filter", "alert", "route", "dedupe", "split", "sample", "assert", "exec"]),
     Absent::Required,
-    "map: writes new fields; filter: lets items pass; alert: writes a record about some of them",
+    "map: writes new fields; filter: lets items pass; alert: writes a record about some of them; route: sends items to \
+     branches and sinks; dedupe: lets the first item of a key pass; split: makes an item \
+     of each element of a list; sample: lets a share pass; assert: fails on items for which a condition does not hold; \
+     exec: gives items to a program",
 );
 pub(in crate::file) const STAGE_ON_ERROR: Key = key(
     "on_error",
@@ -20,20 +23,27 @@ pub(in crate::file) const STAGE_ON_ERROR: Key = key(
 pub(in crate::file) const STAGE_RETRY: Key = key(
     "retry",
     Kind::Section,
-    Absent::Words("the defaults of `[stage.retry]`"),
-    "how often and how fast, with `on_error = \"retry\"` only",
+    Absent::Words("20 times within `run.max_elapsed_seconds`; with `retry` the defaults of `[stage.retry]`"),
+    "how often and how fast errors that may pass are tried again, whatever `on_error` says; with \
+     `on_error = \"retry\"` all errors",
 );
 pub(in crate::file) const ATTEMPTS: Key = key(
     "attempts",
-    Kind::Integer(2, 100),
+    Kind::Integer(1, 100),
     Absent::Integer(defaults::RETRY_ATTEMPTS),
-    "how often the stage is tried in all, the first time included",
+    "how often the stage is tried in all, the first time included; with 1 it is never tried again",
 );
 pub(in crate::file) const DELAY_MS: Key = key(
     "delay_ms",
     Kind::Integer(1, 60_000),
     Absent::Integer(defaults::RETRY_DELAY_MS),
-    "the first wait in milliseconds; later waits grow",
+    "the first wait in milliseconds; each later one may be twice as long, and chance cuts all of them (full jitter)",
+);
+pub(in crate::file) const RETRY_ELAPSED: Key = key(
+    "max_elapsed_seconds",
+    Kind::Number(0.001, 86_400.0),
+    Absent::Words("`run.max_elapsed_seconds`"),
+    "how long an item may be tried again by this stage; it holds back what is behind it",
 );
 pub(in crate::file) const KEEP: Key =
     key("keep", Kind::List, Absent::Words("all fields"), "the fields that are carried over");
@@ -64,11 +74,11 @@ pub(in crate::file) const ALERT_THRESHOLD: Key = key(
 pub(in crate::file) const STAGE_COMMON: Section = Section {
     heading: "[[stage]]",
     of_type: None,
-    keys: &[STAGE_NAME, STAGE_TYPE, STAGE_ON_ERROR, STAGE_RETRY],
+    keys: &[STAGE_NAME, STAGE_TYPE, BRANCH, STAGE_ON_ERROR, STAGE_RETRY],
 };
 pub(in crate::file) const RETRY: Section =
-    Section { heading: "[stage.retry]", of_type: None, keys: &[ATTEMPTS, DELAY_MS] };
-pub(in crate::file) const STAGES: [Section; 3] = [
+    Section { heading: "[stage.retry]", of_type: None, keys: &[ATTEMPTS, DELAY_MS, RETRY_ELAPSED] };
+pub(in crate::file) const STAGES: &[Section] = &[
     Section { heading: "[[stage]]", of_type: Some("map"), keys: &[KEEP, SET] },
     Section { heading: "[[stage]]", of_type: Some("filter"), keys: &[WHEN] },
     Section {
@@ -76,4 +86,10 @@ pub(in crate::file) const STAGES: [Section; 3] = [
         of_type: Some("alert"),
         keys: &[WHEN, TO, ALERT_ID, ALERT_SCORE, ALERT_THRESHOLD],
     },
+    ROUTE,
+    DEDUPE,
+    SPLIT,
+    SAMPLE,
+    ASSERT,
+    EXEC,
 ];

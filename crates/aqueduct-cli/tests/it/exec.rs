@@ -1,0 +1,106 @@
+//! Programs as stages, through the file; each way of being a bad program is a test of the crate that runs them.
+
+use crate::run::signal;
+use crate::support::{Call, Folder, TO_FILE, numbers};
+
+const GUIDE: &str = include_str!("../../../../docs/guides/exec.md");
+
+/// The blocks of the guide in this language, in order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fence = format!("```{language}\n");
+    let parts = GUIDE.split(fence.as_str()).skip(1);
+    parts.map(|part| part.split("```").next().unwrap()).collect()
+}
+
+fn installed(program: &str) {
+    let there = std::process::Command::new(program).arg("--version").output();
+    assert!(there.is_ok_and(|output| output.status.success()), "install it with: apt-get install {program}");
+}
+
+/// [`TO_FILE`] with a program in Python in front of the sink.
+fn with_program(program: &str, keys: &str) -> Folder {
+    installed("python3");
+    let stage = format!(
+        "[[stage]]\nname = \"s\"\ntype = \"exec\"\ncommand = [\"python3\", \"-S\", \"program.py\"]\n{keys}\n[sink]"
+    );
+    let folder = Folder::new(&TO_FILE.replace("[sink]", &stage), numbers(30));
+    folder.write("program.py", format!("import json, os, sys\n{program}"));
+    folder
+}
+
+#[test]
+fn the_programs_of_the_guide_do_what_it_says() {
+    installed("python3");
+    installed("jq");
+    let (pipelines, shown) = (blocks("toml"), blocks("console"));
+    let folder = Folder::new(pipelines[0], "");
+    folder.write("jq.toml", pipelines[1]);
+    folder.write("orders.jsonl", blocks("json")[0]);
+    folder.write("price.py", blocks("python")[0]);
+    // From elsewhere, since relative paths start at the file.
+    let path = folder.at("pipeline.toml").display().to_string();
+    let elsewhere = Folder::new("", "");
+    let call = elsewhere.call(&["run", path.as_str()]);
+    assert_eq!(call.code, 3, "{call:?}");
+    assert!(call.err.contains("read 4, spawned 1, delivered 3, skipped 1, dead-lettered 1"), "{}", call.err);
+    assert!(shown[0].ends_with(&format!("$ cat priced.jsonl\n{}", folder.read("priced.jsonl"))));
+    assert_eq!(folder.reasons(), ["there is no price"]);
+    let call = folder.call(&["run", "jq.toml"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    let first = folder.read("totals.jsonl").lines().next().unwrap().to_owned();
+    assert!(shown[1].ends_with(&format!("$ head -1 totals.jsonl\n{first}\n")), "{first}");
+}
+
+#[test]
+fn a_missing_program_ends_the_run_before_it_begins() {
+    let folder = with_program("", "");
+    let pipeline = folder.read("pipeline.toml").replace("\"python3\"", "\"./score\"");
+    folder.write("pipeline.toml", pipeline);
+    assert_eq!(folder.call(&["check"]).code, 0, "check touches nothing");
+    folder.run(&[]).fails(78, &["the program ./score cannot be run", "score does not exist"]);
+    assert!(!folder.at(".aqueduct").exists());
+}
+
+#[test]
+fn ctrl_c_lets_the_program_finish_what_it_has() {
+    let program = "
+for line in sys.stdin:
+    request = json.loads(line)
+    if request['item']['n'] == 3:
+        open('reached', 'w').close()
+        # The run is asked to drain while this item is in flight.
+        while not os.path.exists('go on'): pass
+    print(json.dumps(request), flush=True)
+open('ended', 'w').close()
+";
+    let folder = with_program(program, "");
+    let child = folder.command(&["run"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    while !folder.at("reached").exists() {
+        std::thread::yield_now();
+    }
+    signal(child.id(), "-INT");
+    folder.write("go on", "");
+    let call = Call::of(child.wait_with_output().unwrap());
+    assert!([0, 75].contains(&call.code), "{call:?}");
+    assert!(folder.at("ended").exists(), "the program saw the end of its input");
+    assert!(folder.read("out.jsonl").lines().count() >= 4);
+    folder.run(&[]);
+    assert_eq!(folder.read("out.jsonl").lines().count(), 30);
+}
+
+#[test]
+fn variables_reach_the_program_and_no_message() {
+    let program = "
+for line in sys.stdin:
+    request = json.loads(line)
+    print(json.dumps({'id': request['id'], 'item': {'n': os.environ['TOKEN'], 'empty': os.environ['EMPTY']}}), flush=True)
+";
+    let folder = with_program(program, "env = { TOKEN = \"${env:SECRET}\", EMPTY = \"\" }");
+    let call = Call::of(folder.command(&["run", "-v"]).env("SECRET", "hunter2").output().unwrap());
+    assert_eq!(call.code, 0, "{call:?}");
+    assert!(folder.read("out.jsonl").starts_with("{\"n\": \"hunter2\", \"empty\": \"\"}\n"));
+    assert!(!call.err.contains("hunter2"));
+    let mut explain = folder.command(&["explain"]);
+    let explained = Call::of(explain.env("SECRET", "hunter2").output().unwrap());
+    assert!(explained.out.contains("gives items to python3, 16 at once"), "{explained:?}");
+}
