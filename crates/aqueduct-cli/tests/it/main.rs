@@ -9,6 +9,7 @@ mod dead_letters;
 mod environment;
 mod exec;
 mod faults;
+mod flow;
 mod run;
 mod stages;
 mod support;

@@ -74,11 +74,11 @@ fn check_ends(
     sinks: &[SinkSpec],
 ) -> Option<()> {
     let diverts = |branch: Option<&str>| {
-        let on = stages.iter().filter(|stage| stage.branch.as_deref() == branch);
-        on.into_iter().any(|stage| {
-            matches!(&stage.kind, StageKind::Route { otherwise, .. } if !matches!(otherwise, Otherwise::Pass))
-        })
+        let sends_all = |stage: &&StageSpec| matches!(&stage.kind, StageKind::Route { otherwise, .. } if *otherwise != Otherwise::Pass);
+        stages.iter().position(|stage| stage.branch.as_deref() == branch && sends_all(&stage))
     };
+    check_reached(reader, top, stages, sinks, &diverts)?;
+    let diverts = |branch: Option<&str>| diverts(branch).is_some();
     let main = sinks.iter().any(|sink| sink.feed == Feed::Items);
     if !sinks.is_empty() && !main && !diverts(None) {
         let routed = sinks.iter().any(|sink| sink.feed == Feed::Routed);
@@ -101,6 +101,38 @@ fn check_ends(
             let message = format!("no sink takes the items of branch {branch:?}");
             let hint = Some(format!("give a [[sink]] the key branch = {branch:?}"));
             note(reader, member(top, &keys::STAGE, at, &keys::BRANCH), message, hint);
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// Nothing comes to what stands behind a route that sends all items of its way elsewhere.
+fn check_reached(
+    reader: &mut Reader<'_, '_>,
+    top: Table<'_>,
+    stages: &[StageSpec],
+    sinks: &[SinkSpec],
+    diverts: &dyn Fn(Option<&str>) -> Option<usize>,
+) -> Option<()> {
+    let mut unreached = |section: &keys::Key, at: usize, part: String, route: &StageSpec| {
+        let message = format!(
+            "nothing comes to {part}: the route {:?} before it sends all items elsewhere",
+            route.name
+        );
+        let hint = "give that route otherwise = \"pass\", or this part a branch".to_owned();
+        note(reader, member(top, section, at, &keys::BRANCH), message, Some(hint));
+    };
+    for (at, stage) in stages.iter().enumerate() {
+        if let Some(route) = diverts(stage.branch.as_deref()).filter(|route| *route < at) {
+            unreached(&keys::STAGE, at, format!("stage {:?}", stage.name), &stages[route]);
+            return None;
+        }
+    }
+    for (at, sink) in sinks.iter().enumerate() {
+        let on_way = sink.branch.is_some() || sink.feed == Feed::Items;
+        if let Some(route) = diverts(sink.branch.as_deref()).filter(|_| on_way) {
+            unreached(&keys::SINK, at, format!("sink {:?}", sink.name), &stages[route]);
             return None;
         }
     }

@@ -150,7 +150,9 @@ impl Letters {
             })?;
             let record = match &letter.payload {
                 Some(payload) => Record::parse(payload.clone()).map_err(|error| in_words(&error)),
-                None => self.decode(shared, &id, &letter.original)?,
+                None => self
+                    .decode(shared, &id, &letter.original)?
+                    .map_err(|reason| on_its_line(&letter.reason, reason)),
             };
             batch.chunk.items += 1;
             batch.chunk.weight += letter.payload.as_ref().map_or(0, Bytes::len) + 64;
@@ -202,6 +204,15 @@ impl Letters {
             }
         };
         Ok(shared.decoder.decode_original(&bytes).map_err(|error| in_words(&error)))
+    }
+}
+
+/// An item that is decoded by itself is on line 1 of itself; the letter knows better.
+fn on_its_line(before: &str, now: String) -> String {
+    let line = before.split_once(": ").map(|(line, _)| line).filter(|line| line.starts_with("line "));
+    match (line, now.strip_prefix("line 1: ")) {
+        (Some(line), Some(rest)) => format!("{line}: {rest}"),
+        _ => now,
     }
 }
 

@@ -160,6 +160,7 @@ async fn input_that_could_not_be_read_is_read_again_also_what_was_too_large_to_k
     assert_eq!(rows(&folder).await, [0, 1, 3]);
     let left = letters(&folder).await;
     assert_eq!((left.len(), left[0].stage.as_str(), left[0].attempts), (1, "source", 2));
+    assert!(left[0].reason.starts_with("line 3: "), "{}", left[0].reason);
 }
 
 /// Sends a copy to `copies` in front of every item.
