@@ -9,6 +9,7 @@ mod preview;
 mod run;
 mod status;
 mod store;
+mod test;
 
 use aqueduct_orchestrator::{ConfigErrors, Inputs, Override, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::SinkGuarantee;
@@ -29,6 +30,7 @@ pub(crate) async fn run(flags: Flags) -> Exit {
         Command::Dlq(dlq) => dlq::dlq(dlq).await,
         Command::Checkpoint(flags) => checkpoint::checkpoint(flags).await,
         Command::Clean(flags) => clean::clean(flags).await,
+        Command::Test(flags) => test::test(flags).await,
         Command::Store(flags) => store::store(flags).await,
         // Answered before the runtime is made.
         Command::Reference { .. } => Exit::Done,

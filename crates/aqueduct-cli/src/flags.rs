@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod cases;
 mod letters;
 mod upkeep;
 
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::cases::Test;
 pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
 pub(crate) use self::upkeep::{Checkpoint, Clean, Store};
 
@@ -28,6 +30,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Checks a pipeline file without touching anything: keys, types, expressions, guarantee
     Check(Look),
+    /// Runs the cases of a pipeline: real stages, ledger and sinks in a private folder, with virtual time
+    Test(Test),
     /// Tells what a pipeline does, what each sink guarantees and why
     Explain(Look),
     /// Tells how far a pipeline is, while it runs or after

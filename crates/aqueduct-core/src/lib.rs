@@ -58,7 +58,7 @@ mod rfc3339;
 mod shutdown;
 
 pub use class::{Classified, ErrorClass};
-pub use clock::{Clock, Instant, ManualClock, Timestamp};
+pub use clock::{Busy, Clock, Instant, ManualClock, Timestamp};
 pub use counts::{Counts, Imbalance};
 pub use item::{Item, ItemId, ItemIdError, PartitionId, Payload, PayloadError, SourceId, TypedPayload};
 pub use json::{Record, RecordBuilder};

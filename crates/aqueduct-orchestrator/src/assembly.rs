@@ -17,8 +17,8 @@ use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
 use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, Resume,
-    SqliteSink, StageError, StdoutSink,
+    Fault, Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
+    Resume, SqliteSink, StageError, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -41,6 +41,8 @@ pub struct RunRequest {
     pub progress: Arc<Progress>,
     /// Where metrics are registered.
     pub metrics: Registry,
+    /// How stages fail before they work, by the name of the stage. For tests of pipelines.
+    pub faults: Vec<(String, Fault)>,
     /// What `PATH` holds, to look for the programs of exec stages before anything is read. Without it, a missing
     /// one shows with its first item.
     pub search_path: Option<OsString>,
@@ -56,6 +58,7 @@ impl Default for RunRequest {
             shutdown: ShutdownSignal::never(),
             progress: Arc::default(),
             metrics: Registry::default(),
+            faults: Vec::new(),
             search_path: None,
         }
     }
@@ -65,6 +68,7 @@ impl Default for RunRequest {
 #[must_use = "a pipeline does nothing until it runs"]
 pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
+    let faults = request.faults.clone();
     let search_path = request.search_path.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = match &spec.source.kind {
@@ -115,6 +119,9 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             }
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));
+        for (_, fault) in faults.iter().filter(|(name, _)| *name == stage.name) {
+            pipeline = pipeline.faulted(fault.clone());
+        }
         if let Some(branch) = &stage.branch {
             pipeline = pipeline.on_branch(branch);
         }

@@ -72,6 +72,7 @@
 //! CVSS is FIRST's specification of version 3.1, see [`cvss_base_score`].
 
 mod assembly;
+pub mod cases;
 mod clean;
 mod error;
 mod expression;

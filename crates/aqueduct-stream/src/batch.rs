@@ -1,6 +1,6 @@
 //! A batch on its way through the stages.
 
-use aqueduct_core::{Classified, Counts, ErrorClass, Item, Payload, Timestamp};
+use aqueduct_core::{Busy, Classified, Counts, ErrorClass, Item, Payload, Timestamp};
 use aqueduct_store::{DeadLetter, Original};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -35,6 +35,8 @@ pub(crate) struct Batch {
     /// The first input on which the run must stop, and why.
     pub(crate) cut: Option<(u32, Failure)>,
     pub(crate) retries: u64,
+    /// Held while the batch is worked on, and not while it waits.
+    pub(crate) busy: Option<Busy>,
 }
 
 /// One input of a batch.
@@ -207,6 +209,7 @@ impl Batch {
             logs: Vec::new(),
             cut: None,
             retries: 0,
+            busy: None,
         }
     }
 

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::config::{Options, Replay};
 use crate::engine;
 use crate::error::{ConfigError, RunError, StageError};
+use crate::fault::{self, Fault};
 use crate::guarantee::{Guarantee, SinkGuarantee};
 use crate::preview::Preview;
 use crate::report::{Report, RunFailure};
@@ -216,6 +217,16 @@ impl Pipeline {
                     sink.branch = Some(branch.into());
                 }
             }
+        }
+        self
+    }
+
+    /// Makes the stage that was added last fail as a script says. For tests of pipelines.
+    pub fn faulted(mut self, fault: Fault) -> Self {
+        if matches!(self.last, Last::Step)
+            && let Some(step) = self.steps.pop()
+        {
+            self.steps.push(Step { work: fault::before(step.work, fault), ..step });
         }
         self
     }

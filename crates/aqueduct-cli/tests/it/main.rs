@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod cases;
 mod commands;
 mod dead_letters;
 mod environment;

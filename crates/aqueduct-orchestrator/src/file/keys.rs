@@ -123,11 +123,17 @@ pub(super) const RETENTION: Key = key(
     Absent::Words("16 checkpoints and all dead letters"),
     "how much is kept of what a run leaves for people",
 );
+pub(super) const TEST: Key = key(
+    "test",
+    Kind::Section,
+    Absent::Words("none, or those of the file `NAME.test.toml` beside it"),
+    "a case for `aqueduct test`; one or several, see the guide",
+);
 
 pub(super) const TOP: Section = Section {
     heading: "the file",
     of_type: None,
-    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, STAGE, SINK, RUN, RETENTION],
+    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, STAGE, SINK, RUN, RETENTION, TEST],
 };
 
 /// Every section, in the order of the reference.

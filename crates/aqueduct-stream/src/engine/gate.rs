@@ -43,9 +43,10 @@ impl Gate {
         self.send(batch)
     }
 
-    fn send(&mut self, batch: Batch) -> Result<(), RunError> {
+    fn send(&mut self, mut batch: Batch) -> Result<(), RunError> {
         let share = Share { items: batch.chunk.items, bytes: batch.chunk.weight };
         self.shared.window.enter(share);
+        batch.busy = Some(self.shared.options.clock.busy());
         self.shared
             .options
             .progress

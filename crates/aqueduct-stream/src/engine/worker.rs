@@ -340,14 +340,16 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> StageError {
 }
 
 /// Puts a batch aside until its delay is over.
-fn wait_to_retry(shared: &Arc<Shared>, piece: Work, delay: Duration) {
+fn wait_to_retry(shared: &Arc<Shared>, mut piece: Work, delay: Duration) {
     let task_shared = Arc::clone(shared);
+    piece.batch.busy = None;
     shared.suspend(async move {
         let mut signal = task_shared.options.shutdown.clone();
         tokio::select! {
             () = task_shared.options.clock.sleep(delay) => {}
             () = signal.reached(Phase::Stopping) => {}
         }
+        piece.batch.busy = Some(task_shared.options.clock.busy());
         send_back(piece);
     });
 }
@@ -355,6 +357,8 @@ fn wait_to_retry(shared: &Arc<Shared>, piece: Work, delay: Duration) {
 /// Runs a waiting stage on the runtime, retries included, and gives the batch back.
 fn wait_for_stage(shared: &Arc<Shared>, mut piece: Work, seed: u64) {
     let task_shared = Arc::clone(shared);
+    // A stage that does more than wait for the clock says so itself.
+    piece.batch.busy = None;
     shared.suspend(async move {
         let shared = task_shared;
         let mut random = Random::seeded(seed);
@@ -375,6 +379,7 @@ fn wait_for_stage(shared: &Arc<Shared>, mut piece: Work, seed: u64) {
                 () = signal.reached(Phase::Stopping) => break,
             }
         }
+        piece.batch.busy = Some(shared.options.clock.busy());
         send_back(piece);
     });
 }

@@ -1,12 +1,14 @@
 //! What only a SQLite database has: pages, indices, and an integrity of its own.
 
 use aqueduct_core::Timestamp;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::sqlite::{SqliteColumn, SqliteRow};
+use sqlx::{AssertSqlSafe, Column, Row, SqliteConnection, TypeInfo, ValueRef};
 
 use super::{SqliteStore, fault, letters, number, retain, schema, transaction};
 use crate::error::{CommitError, ReadError};
 use crate::facts::{PipelineFacts, StoreFacts, TableFacts};
 use crate::retention::{Removed, Retention};
+use crate::row::{ITEM_ID, Value};
 
 impl SqliteStore {
     /// Checks every page, row and index, and gives what is wrong; nothing when all is well.
@@ -211,4 +213,47 @@ async fn tables(connection: &mut SqliteConnection) -> Result<Vec<TableFacts>, sq
         tables.push(TableFacts { name, rows: number::unsigned(&rows, "rows")?, bytes });
     }
     Ok(tables)
+}
+
+impl SqliteStore {
+    /// Reads the rows of a table in the order of their item ids, each as its columns without `item_id`; nothing when
+    /// there is no such table. For small tables: it reads all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub async fn rows(&mut self, table: &str) -> Result<Vec<Vec<(String, Value)>>, ReadError> {
+        let found = rows(&mut self.connection, table).await;
+        found.map_err(|error| fault::read(&self.path, error))
+    }
+}
+
+async fn rows(
+    connection: &mut SqliteConnection,
+    table: &str,
+) -> Result<Vec<Vec<(String, Value)>>, sqlx::Error> {
+    if super::rows::find(connection, table).await?.is_none() {
+        return Ok(Vec::new());
+    }
+    let sql = format!("select * from \"{}\" order by item_id", table.replace('"', "\"\""));
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    let cell = |row: &SqliteRow, column: &SqliteColumn| {
+        let raw = row.try_get_raw(column.ordinal())?;
+        let kind = if raw.is_null() { "NULL".to_owned() } else { raw.type_info().name().to_owned() };
+        Ok((
+            column.name().to_owned(),
+            match kind.as_str() {
+                "NULL" => Value::Null,
+                "INTEGER" => Value::Integer(row.try_get_unchecked(column.ordinal())?),
+                "REAL" => Value::Real(row.try_get_unchecked(column.ordinal())?),
+                _ => Value::Text(row.try_get_unchecked(column.ordinal())?),
+            },
+        ))
+    };
+    rows.iter()
+        .map(|row| {
+            let columns = row.columns().iter().filter(|column| column.name() != ITEM_ID);
+            columns.map(|column| cell(row, column)).collect()
+        })
+        .collect()
 }
