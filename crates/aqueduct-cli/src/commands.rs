@@ -1,9 +1,12 @@
 //! One file a command.
 
 mod check;
+mod connect;
 mod dlq;
 mod explain;
+mod init;
 mod run;
+mod shell;
 mod status;
 
 use aqueduct_orchestrator::{ConfigErrors, Inputs, Override, PipelineSpec, RunRequest, assemble};
@@ -19,10 +22,17 @@ pub(crate) use run::CLOSING_REFERENCE;
 pub(crate) async fn run(flags: Flags) -> Exit {
     match flags.command {
         Command::Run(run) => run::run(run).await,
-        Command::Check(look) => check::check(&look),
+        Command::Init(init) => init::init(&init),
+        Command::Check(check) => check::check(&check).await,
         Command::Explain(look) => explain::explain(&look),
         Command::Status(look) => status::status(&look).await,
         Command::Dlq(dlq) => dlq::dlq(dlq).await,
+        Command::Schema => {
+            output::data(&aqueduct_orchestrator::schema::json_schema());
+            Exit::Done
+        }
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { folder } => shell::man(folder.as_deref()),
         // Answered before the runtime is made.
         Command::Reference { .. } => Exit::Done,
     }

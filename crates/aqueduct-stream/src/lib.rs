@@ -72,6 +72,7 @@
 
 mod batch;
 mod config;
+mod connect;
 mod engine;
 mod error;
 mod exec;
@@ -87,6 +88,7 @@ mod stage;
 mod typed;
 
 pub use config::Options;
+pub use connect::Connection;
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError};
 pub use exec::{ExecBuilder, ExecStage};
 pub use guarantee::{Guarantee, SinkGuarantee};

@@ -9,4 +9,5 @@ mod exec;
 mod faults;
 mod run;
 mod stages;
+mod start;
 mod support;

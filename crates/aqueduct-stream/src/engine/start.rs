@@ -13,11 +13,11 @@ use super::lock::FolderLock;
 use super::reader::Assignment;
 use super::window::{Limits, Window};
 use super::{Shared, SinkSide, same_file_key};
-use crate::error::{RunError, SinkError, SourceError};
+use crate::error::{RunError, SourceError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
 use crate::metrics::StepStats;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
-use crate::sink::table::{Shape, TableEncoder};
+use crate::sink::table::{Shape, TableEncoder, refuse_unfit};
 use crate::sink::{Encode, Opening, SqliteSink};
 use crate::source::{Source, SourceContext};
 
@@ -205,7 +205,6 @@ impl Databases {
             None if store > 0 || weak => Conflict::ReplaceByItem,
             None => Conflict::Refuse,
         };
-        let refuse = |message: String| RunError::Sink(SinkError::Table { sink: sink.to_owned(), message });
         let store = &mut self.all[store].store;
         let known = store.ledger(pipeline).await?.is_some_and(|ledger| {
             ledger.tables.iter().any(|known| known.name.eq_ignore_ascii_case(&table.table))
@@ -218,39 +217,7 @@ impl Databases {
             }
             return Ok(shape);
         };
-        let (name, columns) = (&table.table, found.columns.join(", "));
-        if !found.has_item_id {
-            return Err(refuse(format!(
-                "table {name} is there already, with the columns {columns} and without item_id; it is not a table that a \
-                 pipeline wrote; choose another table name"
-            )));
-        }
-        let key = table.key.as_deref().unwrap_or(aqueduct_store::ITEM_ID);
-        if found.primary_key != [key] {
-            let has =
-                if found.primary_key.is_empty() { "none".to_owned() } else { found.primary_key.join(", ") };
-            return Err(refuse(format!(
-                "table {name} is there already with another primary key ({has}); this sink needs {key}; choose another \
-                 table name"
-            )));
-        }
-        if !known && found.has_rows && table.key.is_none() {
-            return Err(refuse(format!(
-                "table {name} already holds rows that this pipeline did not write; choose another table name, or give the \
-                 sink a key to upsert by"
-            )));
-        }
-        if let Some(declared) = &table.columns {
-            let same = declared.len() == found.columns.len()
-                && declared.iter().all(|column| found.columns.contains(column));
-            if !same {
-                return Err(refuse(format!(
-                    "table {name} is there already with the columns {columns}, but the sink declares {}; choose another \
-                     table name",
-                    declared.join(", ")
-                )));
-            }
-        }
+        refuse_unfit(sink, table, &found, known)?;
         shape.fix(found.columns)?;
         Ok(shape)
     }

@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 
 use aqueduct_core::json::{Kind, Number, RawJson};
 use aqueduct_core::{Item, ItemId, Record};
-use aqueduct_store::{Column, Conflict, ITEM_ID, Rows, Table, Value};
+use aqueduct_store::{Column, Conflict, FoundTable, ITEM_ID, Rows, Table, Value};
 
 use super::{Encode, Encoded};
 use crate::error::{SinkError, StageError};
@@ -44,6 +44,50 @@ impl SqliteSink {
         self.columns = Some(columns.into_iter().map(Into::into).collect());
         self
     }
+}
+
+/// Refuses a table that is there and that this sink could not write, or should not. `known` tells whether the
+/// pipeline has written it before.
+pub(crate) fn refuse_unfit(
+    sink: &str,
+    table: &SqliteSink,
+    found: &FoundTable,
+    known: bool,
+) -> Result<(), SinkError> {
+    let refuse = |message: String| SinkError::Table { sink: sink.to_owned(), message };
+    let (name, columns) = (&table.table, found.columns.join(", "));
+    if !found.has_item_id {
+        return Err(refuse(format!(
+            "table {name} is there already, with the columns {columns} and without item_id; it is not a table that a \
+             pipeline wrote; choose another table name"
+        )));
+    }
+    let key = table.key.as_deref().unwrap_or(aqueduct_store::ITEM_ID);
+    if found.primary_key != [key] {
+        let has = if found.primary_key.is_empty() { "none".to_owned() } else { found.primary_key.join(", ") };
+        return Err(refuse(format!(
+            "table {name} is there already with another primary key ({has}); this sink needs {key}; choose another \
+             table name"
+        )));
+    }
+    if !known && found.has_rows && table.key.is_none() {
+        return Err(refuse(format!(
+            "table {name} already holds rows that this pipeline did not write; choose another table name, or give the \
+             sink a key to upsert by"
+        )));
+    }
+    if let Some(declared) = &table.columns {
+        let same = declared.len() == found.columns.len()
+            && declared.iter().all(|column| found.columns.contains(column));
+        if !same {
+            return Err(refuse(format!(
+                "table {name} is there already with the columns {columns}, but the sink declares {}; choose another \
+                 table name",
+                declared.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The shape of a table, known from the start or from the first batch on.
