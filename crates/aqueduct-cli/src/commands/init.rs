@@ -78,7 +78,7 @@ pub(super) fn init(init: &Init) -> Exit {
         files.push((input.clone(), INPUT.to_owned()));
     }
     // All or nothing: look first, then write.
-    for (path, _) in files.iter().filter(|(path, _)| path.symlink_metadata().is_ok()) {
+    if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
         let hint = if *path == input && path != file {
             "keep it as the input with --no-data, or name another FILE"
         } else {

@@ -7,6 +7,7 @@ mod commands;
 mod environment;
 mod exec;
 mod faults;
+mod reference;
 mod run;
 mod stages;
 mod start;
