@@ -3,10 +3,13 @@
 mod check;
 mod checkpoint;
 mod clean;
+mod connect;
 mod dlq;
 mod explain;
+mod init;
 mod preview;
 mod run;
+mod shell;
 mod status;
 mod store;
 mod test;
@@ -24,7 +27,8 @@ pub(crate) use run::CLOSING_REFERENCE;
 pub(crate) async fn run(flags: Flags) -> Exit {
     match flags.command {
         Command::Run(run) => run::run(run).await,
-        Command::Check(look) => check::check(&look),
+        Command::Init(init) => init::init(&init),
+        Command::Check(check) => check::check(&check).await,
         Command::Explain(look) => explain::explain(&look),
         Command::Status(look) => status::status(&look).await,
         Command::Dlq(dlq) => dlq::dlq(dlq).await,
@@ -32,6 +36,12 @@ pub(crate) async fn run(flags: Flags) -> Exit {
         Command::Clean(flags) => clean::clean(flags).await,
         Command::Test(flags) => test::test(flags).await,
         Command::Store(flags) => store::store(flags).await,
+        Command::Schema => {
+            output::data(&aqueduct_orchestrator::schema::json_schema());
+            Exit::Done
+        }
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { folder } => shell::man(folder.as_deref()),
         // Answered before the runtime is made.
         Command::Reference { .. } => Exit::Done,
     }

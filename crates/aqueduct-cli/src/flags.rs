@@ -28,8 +28,10 @@ pub(crate) enum Command {
     /// Runs a pipeline until its input ends. Run it again to continue
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Writes a starter pipeline with a little input, ready to run
+    Init(Init),
     /// Checks a pipeline file without touching anything: keys, types, expressions, guarantee
-    Check(Look),
+    Check(Check),
     /// Runs the cases of a pipeline: real stages, ledger and sinks in a private folder, with virtual time
     Test(Test),
     /// Tells what a pipeline does, what each sink guarantees and why
@@ -47,6 +49,20 @@ pub(crate) enum Command {
     /// Looks after what a pipeline has stored
     #[command(subcommand)]
     Store(Store),
+    /// Prints a JSON Schema of the pipeline file, for editors
+    Schema,
+    /// Prints a script that lets a shell complete commands and flags
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages, one for each command
+    Man {
+        /// The folder to write them to, made if absent; without it, the first page is printed
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
     /// Prints a generated page of the documentation
     #[command(hide = true)]
     Reference {
@@ -98,6 +114,31 @@ pub(crate) struct Run {
     pub(crate) accept_change: bool,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  aqueduct completions bash > ~/.local/share/bash-completion/completions/aqueduct
+  aqueduct completions zsh > ~/.zfunc/_aqueduct        with ~/.zfunc in fpath
+  aqueduct completions fish > ~/.config/fish/completions/aqueduct.fish";
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The file to write; the input goes beside it and is called after it
+    #[arg(value_name = "FILE", default_value = "pipeline.toml")]
+    pub(crate) file: PathBuf,
+    /// Write no input
+    #[arg(long)]
+    pub(crate) no_data: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) look: Look,
+    /// Also try what a run will need, and change nothing: source, programs, sinks, data folder
+    #[arg(long)]
+    pub(crate) connect: bool,
 }
 
 #[derive(Debug, Args)]

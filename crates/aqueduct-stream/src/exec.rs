@@ -309,6 +309,10 @@ impl AsyncStage for ExecStage {
         self.settings.processes * self.settings.in_flight
     }
 
+    fn describe(&self) -> Option<String> {
+        Some(format!("program {}", self.settings.called()))
+    }
+
     async fn open(&self) -> Result<(), ConfigError> {
         self.locate().map(|_| ())
     }

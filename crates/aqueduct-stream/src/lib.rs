@@ -72,6 +72,7 @@
 
 mod batch;
 mod config;
+mod connect;
 mod engine;
 mod error;
 mod exec;
@@ -90,6 +91,7 @@ mod typed;
 mod ways;
 
 pub use config::{Options, Overflow, Replay, Resume};
+pub use connect::Connection;
 pub use engine::lock::FolderLock;
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError, StateError};
 pub use exec::{ExecBuilder, ExecStage};

@@ -30,6 +30,15 @@ pub trait Sink: Send {
     /// What turns items into what is written; shared by all workers.
     fn encoder(&self) -> Arc<dyn Encode>;
 
+    /// Tries whether it could be written, without changing anything. Unless it says otherwise, it could.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError`] as a run would give it.
+    fn connect(&self, _sink: &str) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Takes what it writes to for this process alone, as far as it is there yet. Called before the pipeline is
     /// claimed: a fence keeps an older run out of a database, but not out of a file.
     ///

@@ -38,6 +38,16 @@ pub trait Source: Send {
     /// [`SourceError`] when the input is not there or is not what it should be.
     fn partitions(&mut self) -> Result<Vec<String>, SourceError>;
 
+    /// Tries whether it could be read, without reading or changing anything. Unless it says otherwise, whether its
+    /// partitions are there.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] as a run would give it.
+    fn connect(&mut self) -> Result<(), SourceError> {
+        self.partitions().map(drop)
+    }
+
     /// Starts to read one partition behind `position`, or at its beginning.
     ///
     /// # Errors

@@ -91,7 +91,12 @@ pub trait AsyncStage: Send + Sync {
         64
     }
 
-    /// Sees whether it can work at all. Called once for each run, before anything is read or claimed.
+    /// What it needs from outside, in words, if it needs anything.
+    fn describe(&self) -> Option<String> {
+        None
+    }
+
+    /// Sees whether it can work at all, and changes nothing. Called once for each run, before anything is read or claimed.
     ///
     /// # Errors
     ///

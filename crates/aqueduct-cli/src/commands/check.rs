@@ -1,8 +1,9 @@
 use serde::Serialize;
 
+use super::connect::{self, Connected};
 use super::{load_with_guarantees, weakest};
 use crate::exit::Exit;
-use crate::flags::{Format, Look};
+use crate::flags::{Check, Format};
 use crate::output;
 
 #[derive(Serialize)]
@@ -15,6 +16,9 @@ struct Checked {
     expressions: Vec<CheckedExpression>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     settings: Vec<CheckedSetting>,
+    /// With `--connect` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<Vec<Connected>>,
 }
 
 #[derive(Serialize)]
@@ -32,28 +36,38 @@ struct CheckedSetting {
     used: bool,
 }
 
-/// Checks a file without touching anything.
-pub(super) fn check(look: &Look) -> Exit {
+/// Checks a file without touching anything; with `--connect`, what a run will need as well.
+pub(super) async fn check(check: &Check) -> Exit {
+    let look = &check.look;
     let (spec, guarantees) = match load_with_guarantees(&look.file) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
+    let (connections, exit) = match check.connect {
+        false => (None, Exit::Done),
+        true => match connect::connect(&spec).await {
+            Ok((connections, exit)) => (Some(connections), exit),
+            Err(exit) => return exit,
+        },
+    };
     let checked = Checked {
         pipeline: spec.name.clone(),
-        ok: true,
+        ok: exit == Exit::Done,
         stages: spec.stages.len(),
         sinks: spec.sinks.len(),
         guarantee: weakest(&guarantees),
         expressions: expressions(&spec),
         settings: if look.output.verbose { settings(&spec) } else { Vec::new() },
+        connections,
     };
     if look.output.output != Format::Text {
         output::data_line(&output::json(look.output.output, &checked));
-        return Exit::Done;
+        return exit;
     }
     output::data_line(&format!(
-        "{}: ok ({}, {}, {})",
+        "{}: {} ({}, {}, {})",
         look.file.file.display(),
+        if checked.ok { "ok" } else { "right as a file, but a run would fail" },
         output::plural(checked.stages as u64, "stage"),
         output::plural(checked.sinks as u64, "sink"),
         checked.guarantee
@@ -68,7 +82,8 @@ pub(super) fn check(look: &Look) -> Exit {
         let unused = if setting.used { "" } else { ", not used by any part yet" };
         output::data_line(&format!("  {} = {} ({}{unused})", setting.name, setting.value, setting.origin));
     }
-    Exit::Done
+    connect::print(checked.connections.as_deref().unwrap_or_default());
+    exit
 }
 
 fn expressions(spec: &aqueduct_orchestrator::PipelineSpec) -> Vec<CheckedExpression> {

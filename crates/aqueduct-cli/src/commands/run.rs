@@ -143,16 +143,8 @@ pub(super) fn close(
 }
 
 fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunError>) -> Exit {
-    match failure {
-        Some(
-            RunError::Config(_)
-            | RunError::Changed { .. }
-            | RunError::NoCheckpoint { .. }
-            | RunError::RollbackNeeded { .. }
-            | RunError::Source(SourceError::Missing { .. } | SourceError::Folder { .. }),
-        ) => return Exit::Config,
-        Some(_) => return Exit::Failed,
-        None => {}
+    if let Some(error) = failure {
+        return of_error(error);
     }
     let Some(report) = report else { return Exit::Failed };
     if !report.left.is_empty() && matches!(report.ended, Ended::Done | Ended::NothingToDo) {
@@ -163,6 +155,18 @@ fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunE
         Ended::NothingToDo => Exit::Nothing,
         Ended::Done if too_many_dead(spec, &report.counts) => Exit::DeadLetters,
         Ended::Done => Exit::Done,
+    }
+}
+
+/// The exit code of a run that fails like this.
+pub(super) fn of_error(error: &RunError) -> Exit {
+    match error {
+        RunError::Config(_)
+        | RunError::Changed { .. }
+        | RunError::NoCheckpoint { .. }
+        | RunError::RollbackNeeded { .. }
+        | RunError::Source(SourceError::Missing { .. } | SourceError::Folder { .. }) => Exit::Config,
+        _ => Exit::Failed,
     }
 }
 
@@ -231,7 +235,8 @@ fn closing_stage(stage: aqueduct_stream::StageReport) -> ClosingStage {
     }
 }
 
-fn with_causes(error: &RunError) -> String {
+/// An error and its causes in one line.
+pub(super) fn with_causes(error: &RunError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

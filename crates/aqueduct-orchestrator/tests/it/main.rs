@@ -1,5 +1,7 @@
 //! Behaviour through the public surface.
 
+#![cfg(test)]
+
 mod cvss;
 mod expression;
 mod file;

@@ -8,9 +8,9 @@ use aqueduct_store::SqliteStore;
 
 use super::committer::Database;
 use super::same_file_key;
-use crate::error::{RunError, SinkError};
+use crate::error::RunError;
 use crate::sink::SqliteSink;
-use crate::sink::table::Shape;
+use crate::sink::table::{Shape, refuse_unfit, same};
 
 /// What a table is looked at for.
 pub(super) struct Ask<'a> {
@@ -62,7 +62,6 @@ impl Databases {
         &Ask { weak, pipeline, widen }: &Ask<'_>,
     ) -> Result<Arc<Shape>, RunError> {
         let conflict = table.conflict(store > 0 || weak);
-        let refuse = |message: String| RunError::Sink(SinkError::Table { sink: sink.to_owned(), message });
         let store = &mut self.all[store].store;
         let known = store.ledger(pipeline).await?.and_then(|ledger| {
             ledger.tables.into_iter().find(|known| known.name.eq_ignore_ascii_case(&table.table))
@@ -75,48 +74,10 @@ impl Databases {
             }
             return Ok(shape);
         };
-        let (name, columns) = (&table.table, found.columns.join(", "));
-        if !found.has_item_id {
-            return Err(refuse(format!(
-                "table {name} is there already, with the columns {columns} and without item_id; it is not a table that a \
-                 pipeline wrote; choose another table name"
-            )));
-        }
-        let key = table.key.as_deref().unwrap_or(aqueduct_store::ITEM_ID);
-        if found.primary_key != [key] {
-            let has =
-                if found.primary_key.is_empty() { "none".to_owned() } else { found.primary_key.join(", ") };
-            return Err(refuse(format!(
-                "table {name} is there already with another primary key ({has}); this sink needs {key}; choose another \
-                 table name"
-            )));
-        }
-        if known.is_none() && found.has_rows && table.key.is_none() {
-            return Err(refuse(format!(
-                "table {name} already holds rows that this pipeline did not write; choose another table name, or give the \
-                 sink a key to upsert by"
-            )));
-        }
-        if let Some(declared) = &table.columns {
-            let same = declared.len() == found.columns.len()
-                && declared.iter().all(|column| found.columns.contains(column));
-            // A table of ours may have more columns, those that a sink declared once.
-            let ours = known.is_some_and(|known| {
-                widen || known.columns.iter().map(|column| &column.name).eq(declared.iter())
-            });
-            if !same && ours {
-                shape.fix(declared.clone())?;
-                return Ok(shape);
-            }
-            if !same {
-                return Err(refuse(format!(
-                    "table {name} is there already with the columns {columns}, but the sink declares {}; choose another \
-                     table name",
-                    declared.join(", ")
-                )));
-            }
-        }
-        shape.fix(found.columns)?;
+        refuse_unfit(sink, table, &found, known.as_ref(), widen)?;
+        // A table of ours may have more columns, those that a sink declared once.
+        shape
+            .fix(table.columns.clone().filter(|declared| !same(declared, &found)).unwrap_or(found.columns))?;
         Ok(shape)
     }
 }

@@ -247,6 +247,14 @@ impl Sink for JsonlSink {
         Arc::new(JsonlEncoder)
     }
 
+    fn connect(&self, sink: &str) -> Result<(), SinkError> {
+        crate::connect::can_write(&self.path).map_err(|source| SinkError::Io {
+            sink: sink.to_owned(),
+            path: self.path.clone(),
+            source,
+        })
+    }
+
     fn reserve(&mut self, sink: &str) -> Result<(), SinkError> {
         self.name = sink.to_owned();
         self.hold()

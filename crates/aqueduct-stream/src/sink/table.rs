@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 
 use aqueduct_core::json::{Kind, Number, RawJson};
 use aqueduct_core::{Item, ItemId, Record};
-use aqueduct_store::{Column, Conflict, ITEM_ID, Rows, Table, Value};
+use aqueduct_store::{Column, Conflict, FoundTable, ITEM_ID, Rows, Table, Value};
 
 use super::{Encode, Encoded};
 use crate::error::{SinkError, StageError};
@@ -55,6 +55,57 @@ impl SqliteSink {
             None => Conflict::Refuse,
         }
     }
+}
+
+/// Tells whether a table has these columns, in any order.
+pub(crate) fn same(columns: &[String], found: &FoundTable) -> bool {
+    columns.len() == found.columns.len() && columns.iter().all(|column| found.columns.contains(column))
+}
+
+/// Refuses a table that is there and that this sink could not write, or should not. `known` is how the
+/// pipeline wrote it before, if it did; with `widen` it may have other columns then.
+pub(crate) fn refuse_unfit(
+    sink: &str,
+    table: &SqliteSink,
+    found: &FoundTable,
+    known: Option<&Table>,
+    widen: bool,
+) -> Result<(), SinkError> {
+    let refuse = |message: String| SinkError::Table { sink: sink.to_owned(), message };
+    let (name, columns) = (&table.table, found.columns.join(", "));
+    if !found.has_item_id {
+        return Err(refuse(format!(
+            "table {name} is there already, with the columns {columns} and without item_id; it is not a table that a \
+             pipeline wrote; choose another table name"
+        )));
+    }
+    let key = table.key.as_deref().unwrap_or(aqueduct_store::ITEM_ID);
+    if found.primary_key != [key] {
+        let has = if found.primary_key.is_empty() { "none".to_owned() } else { found.primary_key.join(", ") };
+        return Err(refuse(format!(
+            "table {name} is there already with another primary key ({has}); this sink needs {key}; choose another \
+             table name"
+        )));
+    }
+    if known.is_none() && found.has_rows && table.key.is_none() {
+        return Err(refuse(format!(
+            "table {name} already holds rows that this pipeline did not write; choose another table name, or give the \
+             sink a key to upsert by"
+        )));
+    }
+    if let Some(declared) = &table.columns {
+        let written = known.is_some_and(|known| {
+            widen || known.columns.iter().map(|column| &column.name).eq(declared.iter())
+        });
+        if !same(declared, found) && !written {
+            return Err(refuse(format!(
+                "table {name} is there already with the columns {columns}, but the sink declares {}; choose another \
+                 table name",
+                declared.join(", ")
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The shape of a table, known from the start or from the first batch on.

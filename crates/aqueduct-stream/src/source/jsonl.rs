@@ -116,6 +116,11 @@ impl Source for Jsonl {
         Ok(vec![self.name.clone()])
     }
 
+    fn connect(&mut self) -> Result<(), SourceError> {
+        self.partitions()?;
+        File::open(&self.path).map(drop).map_err(|error| self.io(error))
+    }
+
     fn open(
         &mut self,
         _index: usize,

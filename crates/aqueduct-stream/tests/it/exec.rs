@@ -92,21 +92,22 @@ fn numbers(range: impl Iterator<Item = u64>) -> String {
 async fn every_form_of_answer_reaches_the_sink_in_the_order_of_the_input() {
     let folder = Folder::new();
     folder.write_numbers(100);
-    // Answers come in pairs, the later one first.
+    // Eight threads answer in whatever order they are done.
     let program = "
-held = None
-for id, item in items():
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+lock = Lock()
+def work(id, item):
     n = item['n']
+    time.sleep(n % 3 / 1000)
     if n % 10 == 1: answer = dict(id=id, items=[{'n': n, 'half': 0}, {'n': n, 'half': 1}])
     elif n % 10 == 2: answer = dict(id=id, skip='two is dull')
     elif n % 10 == 3: answer = dict(id=id, error='three is bad')
     elif n % 10 == 4 and once(f'tried-{n}'): answer = dict(id=id, error='not yet', retry=True)
     else: answer = dict(id=id, item={'n': n, 'seen': True})
-    if n % 10 == 6: held = answer
-    else:
-        say(**answer)
-        if held: say(**held)
-        held = None
+    with lock: say(**answer)
+with ThreadPoolExecutor(8) as pool:
+    for id, item in items(): pool.submit(work, id, item)
 ";
     let stage = python(&folder, program).build().unwrap();
     let report = run_with(&folder, stage, OnError::DeadLetter).await.unwrap();
