@@ -53,9 +53,8 @@ fn read_all(
     let mut left = shared.options.limit.unwrap_or(u64::MAX);
     for (index, assignment) in assignments.iter().enumerate() {
         source.open(index, assignment.id, assignment.position.as_ref())?;
-        if index == 0
-            && let Some(size) = source.size_hint()
-        {
+        // What an earlier run has read of a partition is known once it is open.
+        if let Some(size) = source.size_hint() {
             shared.options.progress.total(size);
         }
         loop {

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod exact;
+mod files;
 mod input;
 mod stages;
 mod support;
