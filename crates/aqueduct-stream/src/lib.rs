@@ -95,7 +95,7 @@ pub use report::{Ended, Report, RunFailure, StageReport};
 pub use rule::{OnError, Rule};
 pub use sink::{Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
 pub use source::{
-    Chunk, ChunkContent, Decode, Decoded, EXPANDED_BYTES_MAX, EXPANDED_RATIO_MAX, Jsonl, LINE_BYTES_MAX,
-    Source, SourceContext,
+    Chunk, ChunkContent, Csv, CsvFormat, CsvHeader, CsvType, Decode, Decoded, EXPANDED_BYTES_MAX,
+    EXPANDED_RATIO_MAX, Jsonl, LINE_BYTES_MAX, LINE_FIELD, Lines, Source, SourceContext,
 };
 pub use stage::{AsyncStage, BatchStage, Emission, Outcome, Stage};

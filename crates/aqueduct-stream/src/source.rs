@@ -1,10 +1,12 @@
 //! Where items come from.
 
+mod csv;
 mod cutter;
 mod files;
 mod framing;
 mod input;
 mod jsonl;
+mod lines;
 mod position;
 
 use std::sync::Arc;
@@ -16,9 +18,12 @@ use tokio::runtime::Handle;
 use crate::error::{DecodeError, SourceError};
 use crate::guarantee::Guarantee;
 
+pub use csv::{Csv, CsvFormat, CsvHeader, CsvType};
+pub(crate) use csv::{byte, fields::Fields};
 pub use cutter::LINE_BYTES_MAX;
 pub use input::{EXPANDED_BYTES_MAX, EXPANDED_RATIO_MAX};
 pub use jsonl::Jsonl;
+pub use lines::{LINE_FIELD, Lines};
 
 /// Reads partitions in order and cuts them into chunks.
 ///

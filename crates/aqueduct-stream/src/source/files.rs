@@ -25,16 +25,40 @@ const MATCHING: MatchOptions =
 pub(super) struct Files {
     /// What they are, in words: `jsonl`.
     what: &'static str,
-    framing: Framing,
     path: PathBuf,
     name: String,
-    line_bytes_max: usize,
-    limits: ExpansionLimits,
+    manner: Manner,
     files: Vec<Listed>,
     /// What is left to read; `None` when a compressed file is among them, whose content has any size.
     left: Option<u64>,
     names: Arc<Names>,
     cutter: Option<Cutter>,
+}
+
+/// How each of the files is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    framing: Framing,
+    line_bytes_max: usize,
+    limits: ExpansionLimits,
+}
+
+impl Manner {
+    /// Opens a file and cuts it from its beginning.
+    pub(super) fn begin(self, path: &Path, partition: PartitionId) -> Result<Cutter, SourceError> {
+        let input = Input::open(path, self.limits)?;
+        // A mark in front of JSON is part of the first line, and its item is at 0.
+        let drops_mark = self.framing != Framing::Lines;
+        let cutting = Cutting {
+            partition,
+            framing: self.framing,
+            limit: self.line_bytes_max,
+            offset: 0,
+            line: 1,
+            drops_mark,
+        };
+        Ok(Cutter::new(Box::new(input), cutting, Vec::new()))
+    }
 }
 
 /// One file, as it was found.
@@ -73,11 +97,9 @@ impl Files {
         let name = path.display().to_string();
         Self {
             what,
-            framing,
             path,
             name,
-            line_bytes_max: LINE_BYTES_MAX,
-            limits: ExpansionLimits::default(),
+            manner: Manner { framing, line_bytes_max: LINE_BYTES_MAX, limits: ExpansionLimits::default() },
             files: Vec::new(),
             left: None,
             names: Arc::default(),
@@ -90,15 +112,15 @@ impl Files {
     }
 
     pub(super) fn set_framing(&mut self, framing: Framing) {
-        self.framing = framing;
+        self.manner.framing = framing;
     }
 
     pub(super) fn set_line_bytes_max(&mut self, bytes: usize) {
-        self.line_bytes_max = bytes.max(1);
+        self.manner.line_bytes_max = bytes.max(1);
     }
 
     pub(super) fn limits_mut(&mut self) -> &mut ExpansionLimits {
-        &mut self.limits
+        &mut self.manner.limits
     }
 
     pub(super) fn names(&self) -> Arc<Names> {
@@ -153,18 +175,7 @@ impl Files {
 
     /// Opens the file of this index and cuts it from its beginning.
     pub(super) fn begin(&self, index: usize, partition: PartitionId) -> Result<Cutter, SourceError> {
-        let input = Input::open(&self.files[index].path, self.limits)?;
-        // A mark in front of JSON is part of the first line, and its item is at 0.
-        let drops_mark = self.framing != Framing::Lines;
-        let cutting = Cutting {
-            partition,
-            framing: self.framing,
-            limit: self.line_bytes_max,
-            offset: 0,
-            line: 1,
-            drops_mark,
-        };
-        Ok(Cutter::new(Box::new(input), cutting, Vec::new()))
+        self.manner.begin(&self.files[index].path, partition)
     }
 
     /// Opens the file of this index and goes on behind a position.
@@ -175,12 +186,12 @@ impl Files {
         read: &FilePosition,
     ) -> Result<Cutter, SourceError> {
         let path = &self.files[index].path;
-        let mut input = Input::open(path, self.limits)?;
+        let mut input = Input::open(path, self.manner.limits)?;
         let (skipped, leftover) = check_same(&mut input, path, read)?;
         let cutting = Cutting {
             partition,
-            framing: self.framing,
-            limit: self.line_bytes_max,
+            framing: self.manner.framing,
+            limit: self.manner.line_bytes_max,
             offset: read.offset + skipped,
             line: read.line + u64::from(skipped > 0),
             drops_mark: false,
@@ -230,8 +241,9 @@ impl Files {
         self.left
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.files.len()
+    /// How the files are read, and which they are.
+    pub(super) fn listing(&self) -> (Manner, Vec<PathBuf>) {
+        (self.manner, self.files.iter().map(|file| file.path.clone()).collect())
     }
 
     pub(super) fn name_of(&self, index: usize) -> &str {
@@ -253,7 +265,7 @@ impl Files {
             offset,
         };
         let file = self.files.iter().find(|file| file.name == partition).ok_or_else(no_reread)?;
-        let mut input = Input::open(&file.path, self.limits)?;
+        let mut input = Input::open(&file.path, self.manner.limits)?;
         let mut item = Vec::new();
         let there = input.skip_to(offset)?;
         while there && (item.len() as u64) < bytes {

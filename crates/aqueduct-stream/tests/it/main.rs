@@ -5,5 +5,6 @@
 mod exact;
 mod files;
 mod input;
+mod rows;
 mod stages;
 mod support;
