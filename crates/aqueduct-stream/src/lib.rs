@@ -96,6 +96,7 @@ pub use rule::{OnError, Rule};
 pub use sink::{Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
 pub use source::{
     Chunk, ChunkContent, Csv, CsvFormat, CsvHeader, CsvType, Decode, Decoded, EXPANDED_BYTES_MAX,
-    EXPANDED_RATIO_MAX, Jsonl, LINE_BYTES_MAX, LINE_FIELD, Lines, Source, SourceContext,
+    EXPANDED_RATIO_MAX, Generator, GeneratorField, Jsonl, LINE_BYTES_MAX, LINE_FIELD, Lines, Source,
+    SourceContext, Stdin, StdinFormat,
 };
 pub use stage::{AsyncStage, BatchStage, Emission, Outcome, Stage};

@@ -4,10 +4,12 @@ mod csv;
 mod cutter;
 mod files;
 mod framing;
+mod generator;
 mod input;
 mod jsonl;
 mod lines;
 mod position;
+mod stdin;
 
 use std::sync::Arc;
 
@@ -19,11 +21,12 @@ use crate::error::{DecodeError, SourceError};
 use crate::guarantee::Guarantee;
 
 pub use csv::{Csv, CsvFormat, CsvHeader, CsvType};
-pub(crate) use csv::{byte, fields::Fields};
 pub use cutter::LINE_BYTES_MAX;
+pub use generator::{Generator, GeneratorField};
 pub use input::{EXPANDED_BYTES_MAX, EXPANDED_RATIO_MAX};
 pub use jsonl::Jsonl;
 pub use lines::{LINE_FIELD, Lines};
+pub use stdin::{Stdin, StdinFormat};
 
 /// Reads partitions in order and cuts them into chunks.
 ///

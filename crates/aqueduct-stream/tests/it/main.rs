@@ -8,3 +8,4 @@ mod input;
 mod rows;
 mod stages;
 mod support;
+mod unending;
