@@ -3,6 +3,7 @@
 mod alert;
 mod filter;
 mod map;
+mod source;
 
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
 use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink,
+    Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink,
     StageError, StdoutSink,
 };
 
 use crate::error::EvaluationError;
-use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SourceKind, StageKind, StageSpec};
+use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, StageKind, StageSpec};
 
 /// What a run is given besides its file.
 #[derive(Clone, Debug)]
@@ -49,10 +50,7 @@ impl Default for RunRequest {
 pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
-    pipeline = match &spec.source.kind {
-        SourceKind::Jsonl { path, line_bytes_max } => pipeline
-            .source(Jsonl::new(spec.path(path)).named(path.expose()).with_line_bytes_max(*line_bytes_max)),
-    };
+    pipeline = source::add(pipeline, spec);
     pipeline = pipeline.on_error(rule(spec.source.on_error));
     for stage in &spec.stages {
         pipeline = match &stage.kind {

@@ -90,6 +90,6 @@ pub use inspect::{InspectError, Inspection, ledger_path};
 pub use redacted::Redacted;
 pub use settings::{Origin, Ratio, Setting, SettingLine, Settings};
 pub use spec::{
-    Feed, Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind,
-    StageSpec,
+    CsvSpec, Feed, FilesSpec, Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind,
+    SourceSpec, StageKind, StageSpec, StdinSpec,
 };

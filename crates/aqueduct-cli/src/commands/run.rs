@@ -120,7 +120,14 @@ fn close(spec: &PipelineSpec, flags: &Run, result: Result<Report, RunFailure>) -
 fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunError>) -> Exit {
     match failure {
         Some(
-            RunError::Config(_) | RunError::Source(SourceError::Missing { .. } | SourceError::Folder { .. }),
+            RunError::Config(_)
+            | RunError::Source(
+                SourceError::Missing { .. }
+                | SourceError::Folder { .. }
+                | SourceError::NoMatch { .. }
+                | SourceError::Pattern { .. }
+                | SourceError::Config(_),
+            ),
         ) => return Exit::Config,
         Some(_) => return Exit::Failed,
         None => {}

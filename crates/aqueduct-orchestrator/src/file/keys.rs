@@ -34,6 +34,12 @@ pub(crate) enum Kind {
     Expressions,
     /// A list of texts.
     List,
+    /// Names and a text for each.
+    Texts,
+    /// One ASCII character.
+    Character,
+    /// True or false.
+    Boolean,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An integer within the range, its ends included.
