@@ -11,8 +11,8 @@ use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
 use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink,
-    StageError, StdoutSink,
+    CsvSink, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
+    SqliteSink, StageError, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -83,6 +83,13 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 pipeline.sink(&sink.name, table)
             }
             SinkKind::Jsonl { path } => pipeline.sink(&sink.name, JsonlSink::new(spec.path(path))),
+            SinkKind::Csv { path, delimiter, columns } => {
+                let mut csv = CsvSink::new(spec.path(path)).with_delimiter(*delimiter);
+                if let Some(columns) = columns {
+                    csv = csv.with_columns(columns.iter().map(|column| column.expose()));
+                }
+                pipeline.sink(&sink.name, csv)
+            }
             SinkKind::Stdout => pipeline.sink(&sink.name, StdoutSink::new()),
         };
     }

@@ -277,6 +277,15 @@ pub enum SinkKind {
         /// The folder or the file.
         path: Redacted,
     },
+    /// Rows of separated fields: a folder of parts, or one file when the name ends in `.csv`.
+    Csv {
+        /// The folder or the file.
+        path: Redacted,
+        /// What separates fields. Checked: it is one that can.
+        delimiter: char,
+        /// The columns; without them, those of the first epoch.
+        columns: Option<Vec<Redacted>>,
+    },
     /// One JSON object a line on the standard output.
     Stdout,
 }

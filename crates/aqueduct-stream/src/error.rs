@@ -342,7 +342,7 @@ pub enum SinkError {
         /// The file or folder.
         path: PathBuf,
     },
-    /// A table that cannot take the rows.
+    /// A table, or a file with columns, that cannot take the rows.
     #[error("sink {sink}: {message}")]
     Table {
         /// The sink.

@@ -21,7 +21,9 @@ use crate::error::{DecodeError, SourceError};
 use crate::guarantee::Guarantee;
 
 pub use csv::{Csv, CsvFormat, CsvHeader, CsvType};
+pub(crate) use csv::{Fields, check_names, escaped_key};
 pub use cutter::LINE_BYTES_MAX;
+pub(crate) use framing::{Framing, Search, without_line_end};
 pub use generator::{Generator, GeneratorField};
 pub use input::{EXPANDED_BYTES_MAX, EXPANDED_RATIO_MAX};
 pub use jsonl::Jsonl;

@@ -109,3 +109,15 @@ fn made_up_items_are_the_same_in_one_run_and_in_several() {
     assert_eq!(output.lines().count(), 1000);
     assert_eq!(pieces.read("out.jsonl"), output);
 }
+
+#[test]
+fn rows_from_one_csv_file_to_another_over_runs() {
+    let pipeline = "name = \"t\"\n[source]\ntype = \"csv\"\npath = \"in.csv\"\n[sink]\ntype = \"csv\"\npath = \"out.csv\"\ndelimiter = \"\\t\"\n";
+    let folder = Folder::new(pipeline, "");
+    folder.write("in.csv", "a,b\n1,\"x\ty\"\n");
+    assert_eq!(folder.run(&[]).code, 0);
+    folder.write("in.csv", "a,b\n1,\"x\ty\"\n2,\n");
+    assert_eq!(folder.run(&[]).code, 0);
+    assert_eq!(folder.read("out.csv"), "a\tb\n1\t\"x\ty\"\n2\t\n");
+    assert!(folder.call(&["explain"]).out.contains("csv file"));
+}

@@ -85,7 +85,7 @@ fn csv(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<CsvSpec> {
 }
 
 /// Notes an error of a value at the key of its field.
-fn misplaced(reader: &mut Reader<'_, '_>, table: Table<'_>, error: &ConfigError) {
+pub(super) fn misplaced(reader: &mut Reader<'_, '_>, table: Table<'_>, error: &ConfigError) {
     let named = match error {
         ConfigError::Value { field, .. } => table.members.iter().find(|member| member.key == *field),
         _ => None,

@@ -727,3 +727,24 @@ fn a_wrong_source_is_an_error_with_what_would_be_right() {
         assert_eq!(errors, [expected]);
     }
 }
+
+#[test]
+fn a_csv_sink_is_read_and_a_wrong_one_says_what_would_be_right() {
+    let sink = |lines: &str| {
+        format!(
+            "name = \"p\"\nsource = {{ type = \"stdin\" }}\n[sink]\ntype = \"csv\"\npath = \"a\"\n{lines}"
+        )
+    };
+    let spec = parse(&sink("delimiter = \";\"\ncolumns = [\"a\", \"b\"]"));
+    let SinkKind::Csv { delimiter: ';', columns: Some(columns), .. } = &spec.sinks[0].kind else { panic!() };
+    assert_eq!(columns.len(), 2);
+    let wrong = errors(&sink("delimiter = \"x\""));
+    assert_eq!(
+        wrong,
+        ["6:13 delimiter is 'x'; it must be one ASCII character that is no letter, digit or line end"]
+    );
+    assert_eq!(
+        errors(&sink("table = \"x\"")),
+        ["6:1 sink \"results\" has no key \"table\"; it belongs to type \"sqlite\""]
+    );
+}

@@ -108,8 +108,10 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         databases.all[0].store.commit(commit).await?;
     }
 
-    let unshaped =
-        outputs.iter().any(|output| matches!(output, Output::Table { shape, .. } if shape.table().is_none()));
+    let unshaped = outputs.iter().any(|output| match output {
+        Output::Table { shape, .. } => shape.table().is_none(),
+        Output::Direct(sink) => !sink.is_shaped(),
+    });
     let options = pipeline.options;
     let limits = Limits { batches: BATCHES_MAX, items: options.window_items, bytes: options.window_bytes };
     let stats = |stage: &str| StepStats::register(&options.metrics, &pipeline.name, stage);

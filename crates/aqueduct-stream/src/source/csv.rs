@@ -1,5 +1,5 @@
 mod columns;
-pub(crate) mod fields;
+mod fields;
 mod format;
 
 use std::collections::HashMap;
@@ -17,7 +17,9 @@ use super::position::{self, FilePosition};
 use super::{Chunk, ChunkContent, Decode, Decoded, Source, oversize};
 use crate::error::{DecodeError, SourceError};
 
-pub(crate) use format::byte;
+pub(crate) use columns::escaped as escaped_key;
+pub(crate) use fields::Fields;
+pub(crate) use format::check_names;
 pub use format::{CsvFormat, CsvHeader, CsvType};
 
 /// Reads files of rows with separated fields: one file, or all that a pattern such as `data/*.csv` matches.

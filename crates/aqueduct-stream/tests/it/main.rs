@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod columns;
 mod exact;
 mod files;
 mod input;

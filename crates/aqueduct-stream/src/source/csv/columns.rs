@@ -221,7 +221,8 @@ fn header_error(file: &str, line: u64, message: String) -> SourceError {
     SourceError::Header { file: file.to_owned(), line, message }
 }
 
-fn escaped(name: &str) -> String {
+/// A name as it stands in a record.
+pub(crate) fn escaped(name: &str) -> String {
     let mut builder = RecordBuilder::default();
     builder.null(name);
     builder.finish().fields().next().map(|(key, _)| key.to_owned()).unwrap_or_default()

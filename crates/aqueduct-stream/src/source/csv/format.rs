@@ -151,13 +151,17 @@ impl CsvFormat {
         }
     }
 
+    pub(crate) fn delimiter_byte(&self) -> u8 {
+        byte(self.delimiter)
+    }
+
     pub(crate) fn framing(&self) -> Framing {
         Framing::Quoted { delimiter: byte(self.delimiter), quote: byte(self.quote) }
     }
 }
 
 /// Checks that each column has a name and no other has it. Says what is wrong.
-pub(super) fn check_names(names: &[String]) -> Result<(), String> {
+pub(crate) fn check_names(names: &[String]) -> Result<(), String> {
     let mut seen = HashSet::with_capacity(names.len());
     for (at, name) in names.iter().enumerate() {
         if name.is_empty() {
@@ -181,6 +185,6 @@ pub(super) fn some_of(names: &[String]) -> String {
 }
 
 /// The byte of an ASCII character. What is not ASCII is refused by [`CsvFormat::check`].
-pub(crate) fn byte(letter: char) -> u8 {
+pub(super) fn byte(letter: char) -> u8 {
     u8::try_from(u32::from(letter)).unwrap_or(b',')
 }
