@@ -428,6 +428,16 @@ pub enum ConfigError {
         /// The sinks that are there.
         known: String,
     },
+    /// The source names files by a pattern that matches what a sink writes: a run would read its own results.
+    #[error("the source {source_name} would read what sink {sink} writes to {}; write elsewhere, or narrow the pattern", path.display())]
+    Loop {
+        /// The source.
+        source_name: String,
+        /// The sink.
+        sink: String,
+        /// What it writes.
+        path: PathBuf,
+    },
     /// The pipeline is asked for more than its route can give.
     #[error("{wanted} is asked for, but the route gives {given}: {reason}")]
     Guarantee {

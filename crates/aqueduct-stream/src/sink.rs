@@ -6,6 +6,7 @@ mod parts;
 mod stdout;
 pub(crate) mod table;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aqueduct_core::{Item, ItemId, Record};
@@ -29,6 +30,11 @@ pub trait Sink: Send {
 
     /// What it gives, and why, in one sentence without a full stop.
     fn guarantee(&self) -> (Guarantee, String);
+
+    /// A file that it writes, or would: the first of several. A source must not read it.
+    fn writes(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// What turns items into what is written; shared by all workers.
     fn encoder(&self) -> Arc<dyn Encode>;

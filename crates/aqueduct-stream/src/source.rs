@@ -11,6 +11,7 @@ mod lines;
 mod position;
 mod stdin;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use aqueduct_core::{Clock, ItemId, PartitionId, Position, Record, ShutdownSignal};
@@ -42,6 +43,11 @@ pub trait Source: Send {
     /// read the same input again gives exactly once.
     fn guarantee(&self) -> (Guarantee, String) {
         (Guarantee::ExactlyOnce, "it reads the same input again from any position".to_owned())
+    }
+
+    /// Whether the file at `path` is or would be among what it reads. A sink must not write such a file.
+    fn would_read(&self, _path: &Path) -> bool {
+        false
     }
 
     /// Called once before anything is read, with what a source needs that waits.

@@ -116,9 +116,10 @@ fn print(status: &Status) {
     ));
     output::data_line(&format!("  dead letters kept: {}", count(status.dead_letters_kept)));
     for part in &status.positions {
-        let place = match part.position.as_ref().map(|position| (&position["offset"], &position["line"])) {
+        let place = match &part.position {
             None => "nothing committed yet".to_owned(),
-            Some((offset, line)) => format!("byte {offset}, line {line} comes next"),
+            Some(position) if position["offset"].is_null() => format!("item {} comes next", position["next"]),
+            Some(position) => format!("byte {}, line {} comes next", position["offset"], position["line"]),
         };
         output::data_line(&format!("  {}: {place}", part.partition));
     }

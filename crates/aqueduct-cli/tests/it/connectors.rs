@@ -105,6 +105,7 @@ fn made_up_items_are_the_same_in_one_run_and_in_several() {
     assert_eq!(whole.run(&[]).code, 0);
     let pieces = from(source);
     while pieces.run(&["--limit", "333"]).code == 75 {}
+    assert!(whole.call(&["status"]).out.contains("generator: item 1000 comes next"));
     let output = whole.read("out.jsonl");
     assert_eq!(output.lines().count(), 1000);
     assert_eq!(pieces.read("out.jsonl"), output);
@@ -120,4 +121,17 @@ fn rows_from_one_csv_file_to_another_over_runs() {
     assert_eq!(folder.run(&[]).code, 0);
     assert_eq!(folder.read("out.csv"), "a\tb\n1\t\"x\ty\"\n2\t\n");
     assert!(folder.call(&["explain"]).out.contains("csv file"));
+}
+
+#[test]
+fn a_pattern_that_would_read_what_the_pipeline_writes() {
+    for (pattern, sink) in [("*.jsonl", "out.jsonl"), ("./**/*.jsonl", "out"), ("*", "out.jsonl")] {
+        let pipeline = format!(
+            "name = \"t\"\n[source]\ntype = \"jsonl\"\npath = \"{pattern}\"\n[sink]\ntype = \"jsonl\"\npath = \"{sink}\"\n"
+        );
+        let folder = Folder::new(&pipeline, numbers(3));
+        folder.run(&[]).fails(78, &["would read what sink results writes to", sink]);
+    }
+    let pipeline = "name = \"t\"\n[source]\ntype = \"jsonl\"\npath = \"in*.jsonl\"\n[sink]\ntype = \"jsonl\"\npath = \"out.jsonl\"\n";
+    assert_eq!(Folder::new(pipeline, numbers(3)).run(&[]).code, 0);
 }

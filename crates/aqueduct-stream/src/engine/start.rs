@@ -13,7 +13,7 @@ use super::lock::FolderLock;
 use super::reader::Assignment;
 use super::window::{Limits, Window};
 use super::{Shared, SinkSide, same_file_key};
-use crate::error::{RunError, SinkError, SourceError};
+use crate::error::{ConfigError, RunError, SinkError, SourceError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
 use crate::metrics::StepStats;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
@@ -37,7 +37,7 @@ pub(super) struct Started {
 pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
     let guarantees = pipeline.guarantees()?;
     let Some(mut source) = pipeline.source.take() else {
-        return Err(crate::ConfigError::Missing { missing: "source" }.into());
+        return Err(ConfigError::Missing { missing: "source" }.into());
     };
     source.start(&SourceContext {
         clock: pipeline.options.clock.clone(),
@@ -45,6 +45,7 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         runtime: Handle::current(),
     });
     let partitions = source.partitions()?;
+    refuse_loops(source.as_ref(), &pipeline)?;
     let lock = FolderLock::take(&pipeline.data_folder())?;
 
     for sink in &mut pipeline.sinks {
@@ -144,6 +145,24 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         .map(|part| Assignment { id: part.id, position: part.position })
         .collect();
     Ok(Started { shared, source, assignments, committer, sinks: guarantees, lock })
+}
+
+/// A run that reads its own results does not end.
+fn refuse_loops(source: &dyn Source, pipeline: &Pipeline) -> Result<(), ConfigError> {
+    for sink in &pipeline.sinks {
+        let path = match &sink.kind {
+            SinkKind::Direct(direct) => direct.writes(),
+            SinkKind::Table(table) => Some(table.path.clone()),
+        };
+        if let Some(path) = path.filter(|path| source.would_read(path)) {
+            return Err(ConfigError::Loop {
+                source_name: source.describe(),
+                sink: sink.name.to_string(),
+                path,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A ledger that has read something else must not be continued with this input.

@@ -145,6 +145,10 @@ impl Sink for CsvSink {
         self.parts.guarantee()
     }
 
+    fn writes(&self) -> Option<PathBuf> {
+        Some(self.parts.first_path())
+    }
+
     fn encoder(&self) -> Arc<dyn Encode> {
         Arc::new(CsvEncoder(Arc::clone(&self.shape)))
     }

@@ -42,6 +42,10 @@ impl Sink for JsonlSink {
         self.0.guarantee()
     }
 
+    fn writes(&self) -> Option<PathBuf> {
+        Some(self.0.first_path())
+    }
+
     fn encoder(&self) -> Arc<dyn Encode> {
         Arc::new(JsonlEncoder)
     }

@@ -77,6 +77,11 @@ impl Parts {
         &self.name
     }
 
+    /// The file, or the first part of the folder.
+    pub(super) fn first_path(&self) -> PathBuf {
+        self.part_path(&self.part_name(0))
+    }
+
     /// The first file that has committed bytes, and how many.
     pub(super) fn written(&self) -> Option<(PathBuf, u64)> {
         let mark = self.marks.iter().find(|mark| mark.bytes > 0)?;

@@ -3,7 +3,7 @@ mod fields;
 mod format;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use aqueduct_core::{PartitionId, Position, Record};
@@ -139,6 +139,10 @@ super::file_options!(Csv, files);
 impl Source for Csv {
     fn describe(&self) -> String {
         self.files.describe()
+    }
+
+    fn would_read(&self, path: &Path) -> bool {
+        self.files.would_read(path)
     }
 
     fn partitions(&mut self) -> Result<Vec<String>, SourceError> {

@@ -14,6 +14,7 @@ use super::framing::Framing;
 use super::input::{ExpansionLimits, Input, Packing, io_error};
 use super::position::{FilePosition, digest};
 use super::{Chunk, Decoded};
+use crate::engine::same_file_key;
 use crate::error::{DecodeError, SourceError};
 
 /// `*` stays inside a folder, and hidden files, which editors and other runs leave behind, are not meant by it.
@@ -142,12 +143,30 @@ impl Files {
         Ok(self.files.iter().map(|file| file.name.clone()).collect())
     }
 
-    /// What a pattern matches. The name is the end of the path, as the pipeline file has it; what stands in
-    /// front of it is a folder and no pattern, whatever is in its name.
-    fn matches(&self) -> Result<Vec<Listed>, SourceError> {
+    /// What stands in front of the name, and the pattern. The name is the end of the path, as the pipeline file has
+    /// it; what stands in front of it is a folder and no pattern, whatever is in its name.
+    fn pattern(&self) -> (String, String) {
         let path = self.path.display().to_string();
         let base = path.strip_suffix(&self.name).unwrap_or_default();
-        let pattern = format!("{}{}", Pattern::escape(base), &path[base.len()..]);
+        (base.to_owned(), format!("{}{}", Pattern::escape(base), &path[base.len()..]))
+    }
+
+    /// Whether `path` is one of the files, or the pattern matches it, whether it is there yet or not.
+    pub(super) fn would_read(&self, path: &Path) -> bool {
+        let key = same_file_key(path);
+        if self.files.iter().any(|file| same_file_key(&file.path) == key) {
+            return true;
+        }
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let pattern = absolute(Path::new(&self.pattern().1)).display().to_string();
+        is_pattern(&self.name)
+            && Pattern::new(&pattern)
+                .is_ok_and(|pattern| pattern.matches_path_with(&absolute(path), MATCHING))
+    }
+
+    /// What a pattern matches.
+    fn matches(&self) -> Result<Vec<Listed>, SourceError> {
+        let (base, pattern) = self.pattern();
         let wrong = |error: glob::PatternError| SourceError::Pattern {
             pattern: self.name.clone(),
             message: error.msg.to_owned(),
@@ -159,7 +178,7 @@ impl Files {
                 io_error(&path, error.into())
             })?;
             // With nothing in front of it a found path is as the pattern began.
-            let name = path.strip_prefix(base).unwrap_or(&path).display().to_string();
+            let name = path.strip_prefix(&base).unwrap_or(&path).display().to_string();
             match listed(&path, name) {
                 Ok(file) => files.push(file),
                 Err(SourceError::Folder { .. } | SourceError::Missing { .. }) => {}

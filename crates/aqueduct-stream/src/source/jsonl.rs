@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aqueduct_core::{PartitionId, Position, Record};
@@ -31,6 +31,10 @@ super::file_options!(Jsonl, 0);
 impl Source for Jsonl {
     fn describe(&self) -> String {
         self.0.describe()
+    }
+
+    fn would_read(&self, path: &Path) -> bool {
+        self.0.would_read(path)
     }
 
     fn partitions(&mut self) -> Result<Vec<String>, SourceError> {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aqueduct_core::{PartitionId, Position, Record, RecordBuilder};
@@ -44,6 +44,10 @@ super::file_options!(Lines, files);
 impl Source for Lines {
     fn describe(&self) -> String {
         self.files.describe()
+    }
+
+    fn would_read(&self, path: &Path) -> bool {
+        self.files.would_read(path)
     }
 
     fn partitions(&mut self) -> Result<Vec<String>, SourceError> {
