@@ -18,8 +18,8 @@ const NAME: &str = "generator";
 /// The version of the position's text.
 const POSITION_FORMAT: u32 = 1;
 
-/// What one field takes of the window, for chunks whose bytes do not exist yet.
-const FIELD_BYTES: usize = 32;
+/// What a field takes beside its value: quotes, colon, comma, and its place in the record's index.
+const FIELD_BYTES: usize = 24;
 
 /// How far a source that was held back runs to catch up with its rate: enough for a slow commit, and no flood
 /// after an hour of an outage.
@@ -51,6 +51,8 @@ struct Reading {
 struct Recipe {
     seed: u64,
     fields: Vec<(String, GeneratorField)>,
+    /// About the most that an item takes: chunks enter the window before their items exist.
+    item_bytes: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +81,7 @@ impl Generator {
                 });
             }
         }
-        let recipe = Arc::new(Recipe { seed: 0, fields });
+        let recipe = Arc::new(Recipe::new(0, fields));
         Ok(Self { recipe, count: None, rate: None, context: None, reading: None })
     }
 
@@ -93,7 +95,7 @@ impl Generator {
     /// Chooses among all sequences of items. Default 0.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
-        self.recipe = Arc::new(Recipe { seed, fields: self.recipe.fields.clone() });
+        self.recipe = Arc::new(Recipe::new(seed, self.recipe.fields.clone()));
         self
     }
 
@@ -167,7 +169,7 @@ impl Source for Generator {
             end: reading.next,
             line: offset + 1,
             items,
-            weight: items * FIELD_BYTES * self.recipe.fields.len().max(1),
+            weight: items.saturating_mul(self.recipe.item_bytes),
             content: ChunkContent::Bytes { bytes: Bytes::new(), unterminated: false },
         }))
     }
@@ -235,9 +237,15 @@ fn due(elapsed: Duration, rate: f64) -> u64 {
 }
 
 impl Recipe {
+    fn new(seed: u64, fields: Vec<(String, GeneratorField)>) -> Self {
+        let bytes = |(name, field): &(String, GeneratorField)| FIELD_BYTES + name.len() + field.bytes_max();
+        let item_bytes = fields.iter().map(bytes).sum::<usize>().max(1);
+        Self { seed, fields, item_bytes }
+    }
+
     fn item(&self, number: u64) -> Record {
         let mut random = Random::seeded(mixed(self.seed, number));
-        let mut record = RecordBuilder::with_capacities(self.fields.len() * FIELD_BYTES, self.fields.len());
+        let mut record = RecordBuilder::with_capacities(128, self.fields.len());
         for (name, field) in &self.fields {
             field.add(name, number, &mut random, &mut record);
         }

@@ -206,6 +206,17 @@ fn every_field_stays_in_its_range_and_reaches_its_ends() {
 }
 
 #[test]
+fn a_chunk_takes_as_much_of_the_window_as_its_items_will() {
+    let long = fields(&[("text", "words 9000 10000"), ("commit", "hex 10000")]);
+    let mut source = Generator::new(long).unwrap();
+    source.open(0, PartitionId(0), None).unwrap();
+    let chunk = source.next(10).unwrap().unwrap();
+    let made: usize =
+        source.decoder().decode(&chunk).into_iter().map(|item| item.record.unwrap().as_bytes().len()).sum();
+    assert!((made..2 * made).contains(&chunk.weight), "{} for {made}", chunk.weight);
+}
+
+#[test]
 fn a_field_that_cannot_be_says_what_would_be_right() {
     for (text, expected) in [
         ("sequence x", "sequence and an integer"),

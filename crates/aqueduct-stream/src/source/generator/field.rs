@@ -68,6 +68,21 @@ impl GeneratorField {
     pub const FORMS: &'static str = "sequence [FIRST], integer LEAST MOST, float LEAST BELOW, boolean [RATIO], choice WORD \
                                      WORD.., words LEAST MOST, hex DIGITS";
 
+    /// About the most bytes that a value takes.
+    pub(super) fn bytes_max(&self) -> usize {
+        /// The longest of the words, and the space behind it.
+        const WORD_BYTES: usize = 9;
+        let long = |count: &u64| usize::try_from(*count).unwrap_or(usize::MAX);
+        match self {
+            Self::Sequence { .. } | Self::Integer { .. } => 20,
+            Self::Float { .. } => 24,
+            Self::Boolean { .. } => 5,
+            Self::Choice { words } => words.iter().map(String::len).max().unwrap_or(0),
+            Self::Words { most, .. } => long(most).saturating_mul(WORD_BYTES),
+            Self::Hex { digits } => long(digits),
+        }
+    }
+
     pub(super) fn add(&self, name: &str, number: u64, random: &mut Random, record: &mut RecordBuilder) {
         match self {
             Self::Sequence { first } => record.integer(name, first.wrapping_add_unsigned(number)),
