@@ -25,7 +25,8 @@ pub struct Options {
     pub window_bytes: usize,
     /// The most items in flight. Default 1,000,000.
     pub window_items: usize,
-    /// A named checkpoint is kept every so many batches. Default 10.
+    /// A named checkpoint is kept every so many batches, or as many as there are partitions if those are more.
+    /// Default 10.
     pub checkpoint_interval: u64,
     /// Reads at most this many items, commits them and ends. Default: all.
     pub limit: Option<u64>,

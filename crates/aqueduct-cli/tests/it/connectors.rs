@@ -135,3 +135,23 @@ fn a_pattern_that_would_read_what_the_pipeline_writes() {
     let pipeline = "name = \"t\"\n[source]\ntype = \"jsonl\"\npath = \"in*.jsonl\"\n[sink]\ntype = \"jsonl\"\npath = \"out.jsonl\"\n";
     assert_eq!(Folder::new(pipeline, numbers(3)).run(&[]).code, 0);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_run_on_an_open_pipe_ends_when_it_is_asked_to() {
+    let folder = from("type = \"stdin\"\nformat = \"lines\"");
+    let mut command = folder.command(&["run", "pipeline.toml"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(b"one\n").unwrap();
+    while folder.read("out.jsonl").is_empty() {
+        std::thread::yield_now();
+    }
+    let process = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    let call = Call::of(child.wait_with_output().unwrap());
+    assert_eq!(call.code, 75, "{call:?}");
+    assert_eq!(folder.read("out.jsonl"), "{\"line\":\"one\"}\n");
+    drop(pipe);
+}

@@ -73,7 +73,7 @@ impl Committer {
                 let size = self.epoch_size(&ready);
                 let epoch: Vec<Finished> = ready.drain(..size).collect();
                 uncheckpointed += epoch.len() as u64;
-                let checkpoint = uncheckpointed >= self.shared.options.checkpoint_interval;
+                let checkpoint = uncheckpointed >= self.checkpoint_interval();
                 if checkpoint {
                     uncheckpointed = 0;
                 }
@@ -103,6 +103,12 @@ impl Committer {
             epochs: totals.epochs,
             failure: totals.failure,
         }
+    }
+
+    /// A checkpoint holds the position of every partition. Thousands of small files are as many batches, and to
+    /// write all their positions every ten of them would cost the square of their number.
+    fn checkpoint_interval(&self) -> u64 {
+        self.shared.options.checkpoint_interval.max(self.revisions.len() as u64)
     }
 
     /// An epoch is due when it is large enough, or nobody works on more, or it must not grow.
