@@ -188,12 +188,18 @@ pub struct RecordBuilder {
 }
 
 impl RecordBuilder {
+    /// Starts a record that will take about `bytes` bytes and have about `fields` fields.
+    #[must_use]
+    pub fn with_capacities(bytes: usize, fields: usize) -> Self {
+        let mut builder = Self { bytes: Vec::with_capacity(bytes + 2), fields: Vec::with_capacity(fields) };
+        builder.bytes.push(b'{');
+        builder
+    }
+
     /// Starts a record that will take about `bytes` bytes.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        let mut buffer = Vec::with_capacity(bytes + 2);
-        buffer.push(b'{');
-        Self { bytes: buffer, fields: Vec::with_capacity(8) }
+        Self::with_capacities(bytes, 8)
     }
 
     /// Adds a field whose value is JSON already.
@@ -209,6 +215,11 @@ impl RecordBuilder {
     /// Adds a text.
     pub fn text(&mut self, key: &str, value: &str) {
         self.value(&raw::escaped(key), |bytes| raw::write_text(bytes, value));
+    }
+
+    /// Adds a text under a key that is written as JSON already, as [`Record::fields`] gives it.
+    pub fn text_escaped(&mut self, key: &str, value: &str) {
+        self.value(key, |bytes| raw::write_text(bytes, value));
     }
 
     /// Adds an integer.

@@ -8,6 +8,7 @@ mod filter;
 mod map;
 mod route;
 mod sample;
+mod source;
 mod split;
 
 use std::ffi::OsString;
@@ -17,12 +18,12 @@ use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
 use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    Fault, Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
+    CsvSink, Fault, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
     Resume, SqliteSink, StageError, StdoutSink,
 };
 
 use crate::error::EvaluationError;
-use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SourceKind, StageKind, StageSpec};
+use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, StageKind, StageSpec};
 
 /// What a run is given besides its file.
 #[derive(Clone, Debug)]
@@ -71,10 +72,7 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let faults = request.faults.clone();
     let search_path = request.search_path.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
-    pipeline = match &spec.source.kind {
-        SourceKind::Jsonl { path, line_bytes_max } => pipeline
-            .source(Jsonl::new(spec.path(path)).named(path.expose()).with_line_bytes_max(*line_bytes_max)),
-    };
+    pipeline = source::add(pipeline, spec);
     pipeline = pipeline.on_error(rule(spec.source.on_error));
     for stage in &spec.stages {
         pipeline = match &stage.kind {
@@ -139,6 +137,13 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 pipeline.sink(&sink.name, table)
             }
             SinkKind::Jsonl { path } => pipeline.sink(&sink.name, JsonlSink::new(spec.path(path))),
+            SinkKind::Csv { path, delimiter, columns } => {
+                let mut csv = CsvSink::new(spec.path(path)).with_delimiter(*delimiter);
+                if let Some(columns) = columns {
+                    csv = csv.with_columns(columns.iter().map(|column| column.expose()));
+                }
+                pipeline.sink(&sink.name, csv)
+            }
             SinkKind::Stdout => pipeline.sink(&sink.name, StdoutSink::new()),
         };
         pipeline = pipeline.on_error(rule(sink.on_error));

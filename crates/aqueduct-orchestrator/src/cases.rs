@@ -20,14 +20,14 @@ use std::time::Duration;
 
 use aqueduct_core::{Clock, Item, Shutdown};
 use aqueduct_store::{DeadLetter, DeadLetterFilter, ReadError, SqliteStore, Store};
-use aqueduct_stream::{Fault, Report, RunFailure, StageError};
+use aqueduct_stream::{CsvHeader, Fault, Report, RunFailure, StageError};
 
 use self::places::Places;
 use self::read::{Input, ScriptedFault, Which};
 use crate::assembly::{RunRequest, assemble};
 use crate::error::ConfigErrors;
 use crate::inspect::ledger_path;
-use crate::spec::PipelineSpec;
+use crate::spec::{PipelineSpec, SourceKind};
 
 pub use self::read::{Case, CaseFileError, Cases};
 
@@ -126,8 +126,8 @@ pub async fn run_case(
 ) -> Result<CaseResult, CaseError> {
     let folder = tempfile::tempdir()?;
     let input = read_input(case, &spec)?;
-    let offsets = offsets(&input);
-    let places = Places::redirect(&mut spec, folder.path(), &input)?;
+    let places = Places::redirect(&mut spec, folder.path(), &case.input, &input)?;
+    let offsets = offsets(&input, &spec.source.kind);
     let (clock, manual) = Clock::manual(case.clock);
     let (shutdown, signal) = Shutdown::new();
     let faults = case.faults.iter().map(|fault| (fault.stage.clone(), scripted(fault, &offsets))).collect();
@@ -174,7 +174,9 @@ fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
 
 fn read_input(case: &Case, spec: &PipelineSpec) -> Result<Vec<u8>, CaseError> {
     match &case.input {
-        Input::Lines(lines) => Ok(lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect()),
+        Input::Lines(lines, _) => {
+            Ok(lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect())
+        }
         Input::File(path) => {
             let path = spec.folder.join(path);
             std::fs::read(&path)
@@ -183,8 +185,8 @@ fn read_input(case: &Case, spec: &PipelineSpec) -> Result<Vec<u8>, CaseError> {
     }
 }
 
-/// Where each item begins: at each line that is not blank.
-fn offsets(input: &[u8]) -> Vec<u64> {
+/// Where each item begins: at each line that is not blank, behind the header if there is one.
+fn offsets(input: &[u8], source: &SourceKind) -> Vec<u64> {
     let mut offset = 0_u64;
     let mut offsets = Vec::new();
     for line in input.split_inclusive(|byte| *byte == b'\n') {
@@ -192,6 +194,9 @@ fn offsets(input: &[u8]) -> Vec<u64> {
             offsets.push(offset);
         }
         offset += line.len() as u64;
+    }
+    if matches!(source, SourceKind::Csv { format, .. } if format.header != CsvHeader::Absent) {
+        offsets.drain(..1.min(offsets.len()));
     }
     offsets
 }

@@ -13,6 +13,7 @@ mod reader;
 mod references;
 mod retention;
 mod sinks;
+mod sources;
 mod stages;
 mod tree;
 mod ways;

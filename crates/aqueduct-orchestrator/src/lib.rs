@@ -97,8 +97,8 @@ pub use inspect::{InspectError, Inspection, ledger_path};
 pub use redacted::Redacted;
 pub use settings::{Origin, Ratio, Setting, SettingLine, Settings};
 pub use spec::{
-    ExecSpec, Feed, Guarantee, OnError, Otherwise, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind,
-    SourceSpec, StageKind, StageSpec,
+    CsvSpec, ExecSpec, Feed, FilesSpec, Guarantee, OnError, Otherwise, PipelineSpec, RetrySpec, SinkKind,
+    SinkSpec, SourceKind, SourceSpec, StageKind, StageSpec, StdinSpec,
 };
 pub use upkeep::{Upkeep, UpkeepError, hold};
 pub use verify::{Finding, InspectedStore, Severity, Verification, inspect_stores, verify};

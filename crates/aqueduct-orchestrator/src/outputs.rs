@@ -28,32 +28,32 @@ fn same(one: &Path, other: &Path) -> bool {
 /// Where a marked file is; `None` when the file names no such sink any more, or one that writes no files.
 pub(crate) fn part_path(spec: &PipelineSpec, mark: &FileMark) -> Option<PathBuf> {
     let sink = spec.sinks.iter().find(|sink| sink.name == mark.sink)?;
-    match &sink.kind {
-        SinkKind::Jsonl { path } => {
-            let path = spec.path(path);
-            Some(if is_folder(&path) { path.join(&mark.part) } else { path })
-        }
-        SinkKind::Sqlite { .. } | SinkKind::Stdout => None,
-    }
+    let (path, folder) = files(spec, &sink.kind)?;
+    Some(if folder { path.join(&mark.part) } else { path })
 }
 
 /// The folders of parts, each with the name of its sink.
 pub(crate) fn folders(spec: &PipelineSpec) -> impl Iterator<Item = (&str, PathBuf)> {
-    spec.sinks.iter().filter_map(|sink| match &sink.kind {
-        SinkKind::Jsonl { path } => {
-            let path = spec.path(path);
-            is_folder(&path).then_some((sink.name.as_str(), path))
-        }
-        SinkKind::Sqlite { .. } | SinkKind::Stdout => None,
+    spec.sinks.iter().filter_map(|sink| {
+        let (path, folder) = files(spec, &sink.kind)?;
+        folder.then_some((sink.name.as_str(), path))
     })
 }
 
-/// A sink writes one file when its path ends in `.jsonl`, else a folder of parts.
-fn is_folder(path: &Path) -> bool {
-    path.extension().is_none_or(|extension| extension != "jsonl")
+/// Where a sink writes files, and whether that is a folder of parts: it is one file when its path has the ending of
+/// its format.
+fn files(spec: &PipelineSpec, kind: &SinkKind) -> Option<(PathBuf, bool)> {
+    let (path, ending) = match kind {
+        SinkKind::Jsonl { path } => (path, "jsonl"),
+        SinkKind::Csv { path, .. } => (path, "csv"),
+        SinkKind::Sqlite { .. } | SinkKind::Stdout => return None,
+    };
+    let path = spec.path(path);
+    let folder = path.extension().is_none_or(|extension| extension != ending);
+    Some((path, folder))
 }
 
 /// How many sinks write files.
 pub(crate) fn files_sinks(spec: &PipelineSpec) -> usize {
-    spec.sinks.iter().filter(|sink| matches!(sink.kind, SinkKind::Jsonl { .. })).count()
+    spec.sinks.iter().filter(|sink| files(spec, &sink.kind).is_some()).count()
 }

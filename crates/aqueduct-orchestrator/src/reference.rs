@@ -72,6 +72,8 @@ fn takes(kind: Kind) -> String {
         Kind::Expressions => "table of expressions".to_owned(),
         Kind::List | Kind::Words => "list of texts".to_owned(),
         Kind::Texts => "table of texts".to_owned(),
+        Kind::Character => "one ASCII character".to_owned(),
+        Kind::Boolean => "true or false".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
         Kind::Integer(least, most) => format!("integer, {least} to {most}"),
         Kind::Number(least, _) if least == f64::MIN => "number".to_owned(),

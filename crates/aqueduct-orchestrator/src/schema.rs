@@ -86,6 +86,8 @@ fn value(sections: &[Section], heading: &str, key: &Key) -> Value {
         }),
         Kind::Words => json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
         Kind::Texts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Kind::Character => json!({ "type": "string", "pattern": "^[\\x00-\\x7f]$" }),
+        Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Choice(words) => json!({ "type": "string", "enum": words }),
         Kind::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Number(least, _) if least == f64::MIN => json!({ "type": "number" }),

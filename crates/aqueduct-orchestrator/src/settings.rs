@@ -20,6 +20,10 @@ pub(crate) mod defaults {
 
     /// Sixty times the longest of the advisories in the evidence example, and small beside the window.
     pub(crate) const LINE_BYTES_MAX: u64 = 1024 * 1024;
+    /// More than a small disk holds, so that who needs more says so.
+    pub(crate) const EXPANDED_BYTES_MAX: u64 = aqueduct_stream::EXPANDED_BYTES_MAX;
+    /// Four times what logs reach, and a fifth of what a gzip of zeros has.
+    pub(crate) const EXPANDED_RATIO_MAX: u64 = aqueduct_stream::EXPANDED_RATIO_MAX;
     /// Requirement B10. Large enough that the work of a batch is small beside that of its items.
     pub(crate) const BATCH_SIZE: u64 = 100;
     /// Requirement A7, where it stands for the rows of one write.

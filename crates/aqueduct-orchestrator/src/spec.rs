@@ -1,11 +1,12 @@
 //! What a pipeline file means: checked, complete, ready to be assembled.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_store::Retention;
-use aqueduct_stream::{Horizon, Overflow};
+use aqueduct_stream::{CsvHeader, CsvType, GeneratorField, Horizon, Overflow};
 
 use crate::expression::Expression;
 use crate::redacted::Redacted;
@@ -67,10 +68,114 @@ pub struct SourceSpec {
 pub enum SourceKind {
     /// One JSON object a line.
     Jsonl {
-        /// The file.
-        path: Redacted,
+        /// The files.
+        files: FilesSpec,
+    },
+    /// Rows of separated fields.
+    Csv {
+        /// The files.
+        files: FilesSpec,
+        /// How rows are read.
+        format: CsvSpec,
+    },
+    /// Lines of any kind.
+    Lines {
+        /// The files.
+        files: FilesSpec,
+        /// The field that holds a line.
+        field: String,
+    },
+    /// The standard input.
+    Stdin {
+        /// How its bytes become items.
+        format: StdinSpec,
         /// The longest line that is read; a longer one is treated as `on_error` says.
         line_bytes_max: usize,
+    },
+    /// Items that are made up.
+    Generator {
+        /// How many over all runs; without it, endless.
+        count: Option<u64>,
+        /// Which of all sequences of items.
+        seed: u64,
+        /// The most items a second; without it, as fast as they are taken.
+        rate: Option<f64>,
+        /// The fields of each item, in the order of the file. At least one, each name once.
+        fields: Vec<(String, GeneratorField)>,
+    },
+}
+
+impl SourceKind {
+    /// The longest line or row that is read, where there are any.
+    #[must_use]
+    pub fn line_bytes_max(&self) -> Option<usize> {
+        match self {
+            Self::Jsonl { files } | Self::Csv { files, .. } | Self::Lines { files, .. } => {
+                Some(files.line_bytes_max)
+            }
+            Self::Stdin { line_bytes_max, .. } => Some(*line_bytes_max),
+            Self::Generator { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    /// Says in a few words what is read: `jsonl data/in.jsonl`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Jsonl { files } => write!(f, "jsonl {}", files.path),
+            Self::Csv { files, .. } => write!(f, "csv {}", files.path),
+            Self::Lines { files, .. } => write!(f, "lines {}", files.path),
+            Self::Stdin { format: StdinSpec::Jsonl, .. } => f.write_str("stdin, jsonl"),
+            Self::Stdin { format: StdinSpec::Csv(_), .. } => f.write_str("stdin, csv"),
+            Self::Stdin { format: StdinSpec::Lines { .. }, .. } => f.write_str("stdin, lines"),
+            Self::Generator { count: Some(count), seed, .. } => {
+                write!(f, "generator, {count} items of seed {seed}")
+            }
+            Self::Generator { count: None, seed, .. } => write!(f, "generator, endless items of seed {seed}"),
+        }
+    }
+}
+
+/// The files of a source.
+#[derive(Clone, Debug)]
+pub struct FilesSpec {
+    /// The file, or a pattern for all files that it matches.
+    pub path: Redacted,
+    /// The longest line or row that is read, in bytes; a longer one is treated as `on_error` says.
+    pub line_bytes_max: usize,
+    /// The most bytes that one compressed file may become.
+    pub expanded_bytes_max: u64,
+    /// How many times larger than itself a compressed file may become.
+    pub expanded_ratio_max: u64,
+}
+
+/// How rows of separated fields are read. Checked: it makes a format that is one.
+#[derive(Clone, Debug)]
+pub struct CsvSpec {
+    /// What separates fields.
+    pub delimiter: char,
+    /// What surrounds fields that hold delimiters and line ends.
+    pub quote: char,
+    /// Whether files begin with the names of their columns.
+    pub header: CsvHeader,
+    /// The columns, in the place of the header's.
+    pub columns: Option<Vec<Redacted>>,
+    /// The types of columns that are not texts.
+    pub types: Vec<(String, CsvType)>,
+}
+
+/// How the bytes of the standard input become items.
+#[derive(Clone, Debug)]
+pub enum StdinSpec {
+    /// One JSON object a line.
+    Jsonl,
+    /// Rows of separated fields.
+    Csv(CsvSpec),
+    /// Lines of any kind.
+    Lines {
+        /// The field that holds a line.
+        field: String,
     },
 }
 
@@ -287,6 +392,15 @@ pub enum SinkKind {
     Jsonl {
         /// The folder or the file.
         path: Redacted,
+    },
+    /// Rows of separated fields: a folder of parts, or one file when the name ends in `.csv`.
+    Csv {
+        /// The folder or the file.
+        path: Redacted,
+        /// What separates fields. Checked: it is one that can.
+        delimiter: char,
+        /// The columns; without them, those of the first epoch.
+        columns: Option<Vec<Redacted>>,
     },
     /// One JSON object a line on the standard output.
     Stdout,

@@ -26,7 +26,8 @@ pub struct Options {
     pub window_bytes: usize,
     /// The most items in flight. Default 1,000,000.
     pub window_items: usize,
-    /// A named checkpoint is kept every so many batches. Default 10.
+    /// A named checkpoint is kept every so many batches, or as many as there are partitions if those are more.
+    /// Default 10.
     pub checkpoint_interval: u64,
     /// What stays of checkpoints and dead letters. Default: 16 checkpoints, and all dead letters.
     pub retention: Retention,

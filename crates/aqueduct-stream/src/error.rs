@@ -20,6 +20,65 @@ pub enum SourceError {
         /// The path.
         path: PathBuf,
     },
+    /// A path with a pattern in it names no file.
+    #[error("the input {pattern} matches no file; a pattern is made of *, ?, [..] and ** for folders")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
+    /// A path with a pattern in it that is not one.
+    #[error("the input {pattern} is not a pattern: {message}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A compressed file is not whole. Everything in front of the place was given.
+    #[error("the input {} {how} at byte {offset} of its content ({packing}); put a whole file there", path.display())]
+    Packed {
+        /// The path.
+        path: PathBuf,
+        /// How it is compressed.
+        packing: &'static str,
+        /// What is wrong with it.
+        how: &'static str,
+        /// The bytes that came out before.
+        offset: u64,
+        /// What the decoder said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A compressed file becomes more than it may.
+    #[error(
+        "the input {} became {bytes} bytes out of {packed}; the limit is {limit} (source key {key}), which a file made          to fill disks passes; raise it if this one is right",
+        path.display()
+    )]
+    Expansion {
+        /// The path.
+        path: PathBuf,
+        /// How much was read of it.
+        packed: u64,
+        /// How much came out.
+        bytes: u64,
+        /// The key of the limit.
+        key: &'static str,
+        /// The limit.
+        limit: u64,
+    },
+    /// The columns of a file cannot be told, or are not what the configuration says.
+    #[error("the header of {file} (line {line}): {message}")]
+    Header {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// The source was configured wrongly.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The input is not the one that was read before.
     #[error(
         "the input {} was read up to byte {bytes} before, and {how}; put the old one back, or start over with \
@@ -87,6 +146,62 @@ pub enum DecodeError {
         #[source]
         source: JsonError,
     },
+    /// The row has another number of fields than there are columns.
+    #[error("line {line}: {found} fields, but there are {expected} columns{}", beside(*found, *expected, near))]
+    Fields {
+        /// The line on which the row begins, counted from 1.
+        line: u64,
+        /// How many fields it has.
+        found: usize,
+        /// How many columns there are.
+        expected: usize,
+        /// The column that is the first without a field, or the last with one.
+        near: String,
+    },
+    /// A field is not of the type of its column.
+    #[error("line {line}, column {column}: {value:?} is not {expected}")]
+    Value {
+        /// The line on which the row begins, counted from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// The field, or its beginning.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A quote is opened and not closed.
+    #[error(
+        "line {line}, column {column}: a quote is opened and never closed; a quote inside of quotes is doubled"
+    )]
+    Unclosed {
+        /// The line on which the row begins, counted from 1.
+        line: u64,
+        /// The column.
+        column: String,
+    },
+    /// The line is not UTF-8.
+    #[error("line {line}{}: not valid UTF-8 at byte {at}", column.as_ref().map_or(String::new(), |name| format!(", column {name}")))]
+    NotUtf8 {
+        /// The line, counted from 1.
+        line: u64,
+        /// The column, in formats that have columns.
+        column: Option<String>,
+        /// The byte of the line or row, counted from 1.
+        at: usize,
+    },
+    /// A row cannot be read again, because nobody knows its columns any more.
+    #[error("the columns of this row are not known: the files have different headers")]
+    Columns,
+    /// What is wrong with an item of one of several files.
+    #[error("in {file}")]
+    InFile {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        #[source]
+        source: Box<DecodeError>,
+    },
     /// The line is too long to be carried.
     #[error("line {line} has {bytes} bytes; the limit is {limit} (source key line_bytes_max)")]
     Oversize {
@@ -97,6 +212,15 @@ pub enum DecodeError {
         /// The longest that is carried.
         limit: usize,
     },
+}
+
+/// Where the fields and the columns part.
+fn beside(found: usize, expected: usize, near: &str) -> String {
+    if found < expected {
+        format!("; {near} is the first that has none")
+    } else {
+        format!("; {near} is the last of them; a delimiter inside of a field needs quotes around the field")
+    }
 }
 
 impl Classified for DecodeError {
@@ -242,7 +366,7 @@ pub enum SinkError {
         /// The file or folder.
         path: PathBuf,
     },
-    /// A table that cannot take the rows.
+    /// A table, or a file with columns, that cannot take the rows.
     #[error("sink {sink}: {message}")]
     Table {
         /// The sink.
@@ -349,6 +473,16 @@ pub enum ConfigError {
         part: String,
         /// The branch.
         branch: String,
+    },
+    /// The source names files by a pattern that matches what a sink writes: a run would read its own results.
+    #[error("the source {source_name} would read what sink {sink} writes to {}; write elsewhere, or narrow the pattern", path.display())]
+    Loop {
+        /// The source.
+        source_name: String,
+        /// The sink.
+        sink: String,
+        /// What it writes.
+        path: PathBuf,
     },
     /// The pipeline is asked for more than its route can give.
     #[error("{wanted} is asked for, but the route gives {given}: {reason}")]

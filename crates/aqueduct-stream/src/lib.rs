@@ -2,8 +2,8 @@
 //!
 //! # When to use it
 //!
-//! You have a file of JSON lines and want each line worked on by all cores and landed in a file or a SQLite
-//! table, once, whatever is killed in between. Write ten lines and a closure, run it, run it again after a
+//! You have files of JSON lines, csv or plain lines, compressed or not, and want each line worked on by all cores
+//! and landed in a file or a SQLite table, once, whatever is killed in between. Write ten lines and a closure, run it, run it again after a
 //! crash. Do not use it for request and response, for joins over the whole input, or for a stream whose order
 //! across files matters.
 //!
@@ -26,6 +26,7 @@
 //!
 //! * Exactly once into files and into the ledger's database; [`Pipeline::guarantees`] says what each sink gives
 //!   and why. Decision 0001 of this repository has the rules.
+//! * What cannot be read twice gives less: [`Stdin`] gives at most once.
 //! * Results are in input order. A retrying item holds back what is behind it, for at most
 //!   [`Rule::ELAPSED_MAX`] and [`Options::window_bytes`]; then the source pauses.
 //! * Memory is bounded by the window, whatever the size of the input.
@@ -103,6 +104,10 @@ pub use preview::{Preview, PreviewItem, PreviewStep, Shown};
 pub use progress::{Progress, ProgressSnapshot};
 pub use report::{Ended, Report, RunFailure, StageReport};
 pub use rule::{OnError, Rule};
-pub use sink::{Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
-pub use source::{Chunk, ChunkContent, Decode, Decoded, Jsonl, LINE_BYTES_MAX, Source, SourceContext};
+pub use sink::{CsvSink, Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
+pub use source::{
+    Chunk, ChunkContent, Csv, CsvFormat, CsvHeader, CsvType, Decode, Decoded, EXPANDED_BYTES_MAX,
+    EXPANDED_RATIO_MAX, Generator, GeneratorField, Jsonl, LINE_BYTES_MAX, LINE_FIELD, Lines, Source,
+    SourceContext, Stdin, StdinFormat,
+};
 pub use stage::{AsyncStage, BatchStage, Dedupe, Emission, Horizon, OrderedStage, Outcome, Stage};

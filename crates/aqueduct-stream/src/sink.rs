@@ -1,9 +1,12 @@
 //! Where results go.
 
+mod csv;
 mod jsonl;
+mod parts;
 mod stdout;
 pub(crate) mod table;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aqueduct_core::{Item, ItemId, Record};
@@ -12,6 +15,7 @@ use aqueduct_store::{FileMark, Rows};
 use crate::error::{SinkError, StageError};
 use crate::guarantee::Guarantee;
 
+pub use csv::CsvSink;
 pub use jsonl::JsonlSink;
 pub use stdout::StdoutSink;
 pub use table::SqliteSink;
@@ -26,6 +30,11 @@ pub trait Sink: Send {
 
     /// What it gives, and why, in one sentence without a full stop.
     fn guarantee(&self) -> (Guarantee, String);
+
+    /// A file that it writes, or would: the first of several. A source must not read it.
+    fn writes(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// What turns items into what is written; shared by all workers.
     fn encoder(&self) -> Arc<dyn Encode>;
@@ -56,6 +65,21 @@ pub trait Sink: Send {
     ///
     /// [`SinkError`]; nothing was lost.
     fn open(&mut self, opening: &Opening<'_>) -> Result<Vec<FileMark>, SinkError>;
+
+    /// Whether it knows its columns, if it has any. Until then its encoder gives [`Encoded::Unshaped`], and batches
+    /// go through one at a time.
+    fn is_shaped(&self) -> bool {
+        true
+    }
+
+    /// Takes its columns from the first batch that has items for it. From then on its encoder gives bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError::Table`] when those cannot be its columns.
+    fn shape(&self, _records: &[(ItemId, Record)]) -> Result<(), SinkError> {
+        Ok(())
+    }
 
     /// Writes what a worker encoded. Need not be durable yet.
     ///
@@ -115,7 +139,7 @@ pub enum Encoded {
     },
     /// Rows to insert.
     Rows(Rows),
-    /// Items whose table has no columns yet; the committer takes the columns from the first of them.
+    /// Items whose table or file has no columns yet; the committer takes the columns from the first of them.
     Unshaped(Vec<(ItemId, Record)>),
 }
 

@@ -1,7 +1,17 @@
 //! Where items come from.
 
+mod csv;
+mod cutter;
+mod files;
+mod framing;
+mod generator;
+mod input;
 mod jsonl;
+mod lines;
+mod position;
+mod stdin;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use aqueduct_core::{Clock, ItemId, PartitionId, Position, Record, ShutdownSignal};
@@ -11,7 +21,15 @@ use tokio::runtime::Handle;
 use crate::error::{DecodeError, SourceError};
 use crate::guarantee::Guarantee;
 
-pub use jsonl::{Jsonl, LINE_BYTES_MAX};
+pub use csv::{Csv, CsvFormat, CsvHeader, CsvType};
+pub(crate) use csv::{Fields, check_names, escaped_key};
+pub use cutter::LINE_BYTES_MAX;
+pub(crate) use framing::{Framing, Search, without_line_end};
+pub use generator::{Generator, GeneratorField};
+pub use input::{EXPANDED_BYTES_MAX, EXPANDED_RATIO_MAX};
+pub use jsonl::Jsonl;
+pub use lines::{LINE_FIELD, Lines};
+pub use stdin::{Stdin, StdinFormat};
 
 /// Reads partitions in order and cuts them into chunks.
 ///
@@ -25,6 +43,11 @@ pub trait Source: Send {
     /// read the same input again gives exactly once.
     fn guarantee(&self) -> (Guarantee, String) {
         (Guarantee::ExactlyOnce, "it reads the same input again from any position".to_owned())
+    }
+
+    /// Whether the file at `path` is or would be among what it reads. A sink must not write such a file.
+    fn would_read(&self, _path: &Path) -> bool {
+        false
     }
 
     /// Called once before anything is read, with what a source needs that waits.
@@ -69,7 +92,8 @@ pub trait Source: Send {
     /// The decoder for this source's chunks.
     fn decoder(&self) -> Arc<dyn Decode>;
 
-    /// How much there is to read in all, where that is known, for progress.
+    /// How much there is to read in all partitions of this run, where that is known, for progress. Asked again
+    /// after each `open`, which may tell that less is left.
     fn size_hint(&self) -> Option<u64>;
 
     /// Reads an item once more that was too large to be kept, by its place. Used when its dead letter is replayed.
@@ -126,6 +150,8 @@ pub enum ChunkContent {
     Oversize {
         /// Its length.
         bytes: u64,
+        /// How many lines it takes.
+        lines: u64,
         /// The SHA-256 of all of it.
         sha256: [u8; 32],
         /// Its first bytes.
@@ -174,3 +200,54 @@ pub trait Decode: Send + Sync {
         ItemId::new(aqueduct_core::SourceId(0), partition, offset)
     }
 }
+
+/// The one item of an oversize chunk.
+fn oversize(chunk: &Chunk, names: &files::Names) -> Vec<Decoded> {
+    let ChunkContent::Oversize { bytes, limit, .. } = &chunk.content else { return Vec::new() };
+    let error = DecodeError::Oversize { line: chunk.line, bytes: *bytes, limit: *limit };
+    let mut items =
+        vec![Decoded { offset: chunk.offset, line: chunk.line, original: Bytes::new(), record: Err(error) }];
+    names.place(chunk, &mut items);
+    items
+}
+
+/// The options that every source of files has; `$files` is the field with its [`files::Files`].
+macro_rules! file_options {
+    ($source:ident, $files:tt) => {
+        impl $source {
+            /// Names the partition in the ledger; the path as it was given, unless this is called. A pipeline
+            /// file gives the path relative to itself, so that the folder can be moved. Of a pattern it must be
+            /// the end of the path: what stands in front of it is left out of the names of the files.
+            #[must_use]
+            pub fn named(mut self, name: impl Into<String>) -> Self {
+                self.$files.set_name(name.into());
+                self
+            }
+
+            /// Sets the longest line or row that is carried, in bytes; a longer one becomes a dead letter.
+            /// Default [`LINE_BYTES_MAX`](crate::LINE_BYTES_MAX).
+            #[must_use]
+            pub fn with_line_bytes_max(mut self, bytes: usize) -> Self {
+                self.$files.set_line_bytes_max(bytes);
+                self
+            }
+
+            /// Sets the most bytes that one compressed file may become; more is an error. Default
+            /// [`EXPANDED_BYTES_MAX`](crate::EXPANDED_BYTES_MAX).
+            #[must_use]
+            pub fn with_expanded_bytes_max(mut self, bytes: u64) -> Self {
+                self.$files.limits_mut().bytes_max = bytes;
+                self
+            }
+
+            /// Sets how many times larger than itself a compressed file may become, counted from 64 MiB on; more
+            /// is an error. Default [`EXPANDED_RATIO_MAX`](crate::EXPANDED_RATIO_MAX).
+            #[must_use]
+            pub fn with_expanded_ratio_max(mut self, ratio: u64) -> Self {
+                self.$files.limits_mut().ratio_max = ratio.max(1);
+                self
+            }
+        }
+    };
+}
+use file_options;

@@ -48,9 +48,7 @@ pub(super) fn explain(look: &Look) -> Exit {
         pipeline: spec.name.clone(),
         guarantee: weakest(&guarantees),
         ledger: ledger_path(&spec).display().to_string(),
-        source: match &spec.source.kind {
-            aqueduct_orchestrator::SourceKind::Jsonl { path, .. } => format!("jsonl {path}"),
-        },
+        source: spec.source.kind.to_string(),
         stages: spec
             .stages
             .iter()

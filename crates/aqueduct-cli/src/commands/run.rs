@@ -165,7 +165,13 @@ pub(super) fn of_error(error: &RunError) -> Exit {
         | RunError::Changed { .. }
         | RunError::NoCheckpoint { .. }
         | RunError::RollbackNeeded { .. }
-        | RunError::Source(SourceError::Missing { .. } | SourceError::Folder { .. }) => Exit::Config,
+        | RunError::Source(
+            SourceError::Missing { .. }
+            | SourceError::Folder { .. }
+            | SourceError::NoMatch { .. }
+            | SourceError::Pattern { .. }
+            | SourceError::Config(_),
+        ) => Exit::Config,
         _ => Exit::Failed,
     }
 }

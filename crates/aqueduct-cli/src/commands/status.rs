@@ -156,8 +156,9 @@ pub(super) fn position(position: &Position) -> serde_json::Value {
 
 /// A position in words.
 pub(super) fn place(position: Option<&serde_json::Value>) -> String {
-    match position.map(|position| (&position["offset"], &position["line"])) {
+    match position {
         None => "nothing committed yet".to_owned(),
-        Some((offset, line)) => format!("byte {offset}, line {line} comes next"),
+        Some(position) if position["offset"].is_null() => format!("item {} comes next", position["next"]),
+        Some(position) => format!("byte {}, line {} comes next", position["offset"], position["line"]),
     }
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod cases;
 mod commands;
+mod connectors;
 mod dead_letters;
 mod environment;
 mod exec;

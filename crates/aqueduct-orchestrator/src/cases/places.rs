@@ -3,12 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use aqueduct_core::PartitionId;
 use aqueduct_store::{SqliteStore, Store, Value};
+use aqueduct_stream::{Csv, CsvFormat, Source};
 use serde_json::Value as Json;
 
 use super::CaseError;
+use super::read::Input;
 use crate::redacted::Redacted;
-use crate::spec::{PipelineSpec, SinkKind, SourceKind};
+use crate::spec::{FilesSpec, PipelineSpec, SinkKind, SourceKind, StdinSpec};
 
 /// Where each sink of a case writes, in the order of the file.
 pub(super) struct Places {
@@ -18,21 +21,24 @@ pub(super) struct Places {
 enum Place {
     /// Lines of JSON: one file, or a folder of parts.
     Lines(PathBuf),
+    /// Rows of separated fields, and what separates them.
+    Rows(PathBuf, char),
     /// Rows.
     Table { database: PathBuf, table: String },
 }
 
 impl Places {
     /// Points source, sinks and data folder into `folder`, and writes the input there.
-    pub(super) fn redirect(spec: &mut PipelineSpec, folder: &Path, input: &[u8]) -> io::Result<Self> {
+    pub(super) fn redirect(
+        spec: &mut PipelineSpec,
+        folder: &Path,
+        case: &Input,
+        input: &[u8],
+    ) -> io::Result<Self> {
         let text = |path: &Path| Redacted::plain(path.display().to_string());
         let from = folder.join("input");
         std::fs::write(&from, input)?;
-        spec.source.kind = match &spec.source.kind {
-            SourceKind::Jsonl { line_bytes_max, .. } => {
-                SourceKind::Jsonl { path: text(&from), line_bytes_max: *line_bytes_max }
-            }
-        };
+        spec.source.kind = source(&spec.source.kind, case, &from);
         let mut databases: Vec<(PathBuf, PathBuf)> = Vec::new();
         let mut sinks = Vec::with_capacity(spec.sinks.len());
         let pipeline_folder = spec.folder.clone();
@@ -57,6 +63,11 @@ impl Places {
                     *path = text(&place);
                     Place::Lines(place)
                 }
+                SinkKind::Csv { path, delimiter, .. } => {
+                    let place = folder.join(format!("sink-{number}.csv"));
+                    *path = text(&place);
+                    Place::Rows(place, *delimiter)
+                }
                 SinkKind::Stdout => {
                     sink.kind = SinkKind::Jsonl { path: text(&lines) };
                     Place::Lines(lines)
@@ -78,12 +89,54 @@ impl Places {
         for (name, place) in &self.sinks {
             let rows = match place {
                 Place::Lines(path) => lines(path)?,
+                Place::Rows(path, delimiter) => separated(path, *delimiter)?,
                 Place::Table { database, table } => rows(database, table).await?,
             };
             read.push((name.clone(), rows));
         }
         Ok(read)
     }
+}
+
+/// The source of a case: tables are read as JSON lines, whatever the pipeline reads; what is written as it stands in a
+/// file is read as the pipeline reads it, only from elsewhere.
+fn source(kind: &SourceKind, case: &Input, from: &Path) -> SourceKind {
+    let line_bytes_max = kind.line_bytes_max().unwrap_or(aqueduct_stream::LINE_BYTES_MAX);
+    let files = FilesSpec {
+        path: Redacted::plain(from.display().to_string()),
+        line_bytes_max,
+        expanded_bytes_max: aqueduct_stream::EXPANDED_BYTES_MAX,
+        expanded_ratio_max: aqueduct_stream::EXPANDED_RATIO_MAX,
+    };
+    match (kind, case.is_raw()) {
+        (SourceKind::Csv { format, .. } | SourceKind::Stdin { format: StdinSpec::Csv(format), .. }, true) => {
+            SourceKind::Csv { files, format: format.clone() }
+        }
+        (
+            SourceKind::Lines { field, .. } | SourceKind::Stdin { format: StdinSpec::Lines { field }, .. },
+            true,
+        ) => SourceKind::Lines { files, field: field.clone() },
+        _ => SourceKind::Jsonl { files },
+    }
+}
+
+/// Rows of a file with a header, as objects of texts.
+fn separated(path: &Path, delimiter: char) -> Result<Vec<Json>, CaseError> {
+    let left = |error: Box<dyn std::error::Error + Send + Sync>| CaseError::Left(error);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let mut source = Csv::new(path).with_format(CsvFormat::new().with_delimiter(delimiter));
+    source.partitions().map_err(|error| left(error.into()))?;
+    source.open(0, PartitionId(0), None).map_err(|error| left(error.into()))?;
+    let mut rows = Vec::new();
+    while let Some(chunk) = source.next(1_000).map_err(|error| left(error.into()))? {
+        for item in source.decoder().decode(&chunk) {
+            let record = item.record.map_err(|error| left(error.into()))?;
+            rows.push(serde_json::from_str(record.as_text()).map_err(|error| left(error.into()))?);
+        }
+    }
+    Ok(rows)
 }
 
 fn lines(path: &Path) -> Result<Vec<Json>, CaseError> {

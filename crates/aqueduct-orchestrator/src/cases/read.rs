@@ -50,9 +50,20 @@ pub struct Case {
 /// What a case feeds the source.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    Lines(Vec<String>),
+    /// Lines, and whether all of them are written as they stand.
+    Lines(Vec<String>, bool),
     /// A file, relative to the pipeline file.
     File(String),
+}
+
+impl Input {
+    /// Tells whether it is in the form that the source itself reads; a table never is.
+    pub(super) fn is_raw(&self) -> bool {
+        match self {
+            Self::Lines(_, raw) => *raw,
+            Self::File(_) => true,
+        }
+    }
 }
 
 /// A fault of a stage.
@@ -251,13 +262,16 @@ fn checked(written: Written, spec: &PipelineSpec) -> Result<Case, String> {
             .to_owned());
     }
     let input = match (written.input, written.input_file) {
-        (Some(lines), None) => Input::Lines(lines.into_iter().map(line).collect::<Result<_, _>>()?),
+        (Some(lines), None) => {
+            let raw = lines.iter().all(toml::Value::is_str);
+            Input::Lines(lines.into_iter().map(line).collect::<Result<_, _>>()?, raw)
+        }
         (None, Some(file)) => Input::File(file),
         (None, None) => return Err("it has no input; give it input = [...] or input_file".to_owned()),
         (Some(_), Some(_)) => return Err("it has both input and input_file; give it one of them".to_owned()),
     };
     let items = match &input {
-        Input::Lines(lines) => Some(lines.len()),
+        Input::Lines(lines, _) => Some(lines.len()),
         Input::File(_) => None,
     };
     let mut expect = Vec::new();

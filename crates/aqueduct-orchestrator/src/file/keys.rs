@@ -46,6 +46,10 @@ pub(crate) enum Kind {
     Words,
     /// Names and their texts.
     Texts,
+    /// One ASCII character.
+    Character,
+    /// True or false.
+    Boolean,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An integer within the range, its ends included.

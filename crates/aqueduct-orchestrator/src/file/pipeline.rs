@@ -4,13 +4,13 @@ use super::diagnostics::Diagnostics;
 use super::reader::{Reader, Table};
 use super::references::Resolver;
 use super::tree::{At, Entry, Member, Raw};
-use super::{Inputs, keys, retention, sinks, stages, ways};
+use super::{Inputs, keys, retention, sinks, sources, stages, ways};
 use aqueduct_stream::Overflow;
 
 use crate::error::ConfigError;
 use crate::redacted::Redacted;
 use crate::settings::{self, Settings, Written, WrittenSettings};
-use crate::spec::{Guarantee, PipelineSpec, SourceKind, SourceSpec};
+use crate::spec::{Guarantee, PipelineSpec, SourceSpec};
 
 /// Reads the whole tree. None when something is missing that an error was noted for.
 pub(super) fn read(
@@ -24,8 +24,8 @@ pub(super) fn read(
     reader.check_keys(top, &[keys::TOP], &[]);
     let name = reader.name(top, &keys::NAME);
     let guarantee = top.entry(&keys::GUARANTEE).and_then(|_| reader.choice(top, &keys::GUARANTEE));
-    let source =
-        section(&mut reader, top, &keys::SOURCE, "[source]").and_then(|table| source(&mut reader, table));
+    let source = section(&mut reader, top, &keys::SOURCE, "[source]")
+        .and_then(|table| sources::read(&mut reader, table));
     let sinks = sinks::read(&mut reader, top);
     let stages = stages::read(&mut reader, top, &sinks);
     let settings = settings(&mut reader, top, name.as_deref().unwrap_or_default(), inputs);
@@ -90,20 +90,6 @@ pub(super) fn section<'t>(
             None
         }
     }
-}
-
-fn source(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<SourceSpec> {
-    let kind = reader.choice(table, &keys::SOURCE_TYPE);
-    // There is one type so far; its keys are right whatever was written.
-    reader.check_keys(table, &[keys::SOURCE_COMMON, keys::SOURCES[0]], &[]);
-    let on_error = reader.choice(table, &keys::SOURCE_ON_ERROR);
-    let path = reader.text(table, &keys::SOURCE_PATH);
-    let line_bytes_max = reader.integer(table, &keys::LINE_BYTES_MAX);
-    kind?;
-    Some(SourceSpec {
-        kind: SourceKind::Jsonl { path: path?, line_bytes_max: usize::try_from(line_bytes_max?).ok()? },
-        on_error: stages::on_error(on_error?),
-    })
 }
 
 /// Reads `[run]` and joins it with flags and environment.
@@ -173,9 +159,10 @@ fn check_windows(reader: &mut Reader<'_, '_>, top: Table<'_>, source: &SourceSpe
             _ => None,
         })
     };
-    let SourceKind::Jsonl { line_bytes_max, .. } = &source.kind;
     let window_bytes = settings.window_bytes.value;
-    if *line_bytes_max > window_bytes {
+    if let Some(line_bytes_max) = source.kind.line_bytes_max()
+        && line_bytes_max > window_bytes
+    {
         let message = format!(
             "line_bytes_max is {line_bytes_max} and window_bytes is {window_bytes}; a line must fit the window"
         );

@@ -266,6 +266,74 @@ impl Reader<'_, '_> {
         (texts.len() == members.len()).then_some(texts)
     }
 
+    /// A table of names and texts, in the order of the file, each with its place. References stand for nothing in
+    /// it.
+    pub(super) fn plain_texts<'t>(
+        &mut self,
+        table: Table<'t>,
+        key: &Key,
+    ) -> Option<Vec<(&'t str, &'t str, &'t At)>> {
+        let Some(entry) = self.entry(table, key) else {
+            return (!matches!(key.absent, Absent::Required)).then(Vec::new);
+        };
+        let Raw::Table(members) = &entry.value else {
+            self.wrong_type(key, entry, "a table of names and texts");
+            return None;
+        };
+        let mut texts = Vec::with_capacity(members.len());
+        for member in members {
+            match &member.entry.value {
+                _ if member.key.is_empty() => {
+                    self.diagnostics.error(&member.key_at, "a field needs a name", None);
+                }
+                Raw::Text(text) => texts.push((member.key.as_str(), text.as_str(), &member.entry.at)),
+                other => {
+                    let message = format!("{} takes a text, found {}", member.key, other.described());
+                    self.diagnostics.error(&member.entry.at, message, None);
+                }
+            }
+        }
+        if members.is_empty() {
+            self.diagnostics.error(
+                &entry.at,
+                format!("{} is an empty table", key.name),
+                Some(key.meaning.to_owned()),
+            );
+        }
+        (texts.len() == members.len() && !texts.is_empty()).then_some(texts)
+    }
+
+    /// One ASCII character, or the default that the table of keys has.
+    pub(super) fn character(&mut self, table: Table<'_>, key: &Key) -> Option<char> {
+        let (text, at) = match (table.entry(key), key.absent) {
+            (None, Absent::Text(text)) => return text.chars().next(),
+            _ => self.written(table, key, "a text of one character")?,
+        };
+        let mut letters = text.chars();
+        match (letters.next(), letters.next()) {
+            (Some(letter), None) if letter.is_ascii() => Some(letter),
+            _ => {
+                let message =
+                    format!("{} is {:?}, and must be one ASCII character", key.name, shortened(text));
+                let hint = (text == "tab").then(|| "a tab is written \"\\t\"".to_owned());
+                self.diagnostics.error(at, message, hint);
+                None
+            }
+        }
+    }
+
+    /// True or false, or the default that the table of keys has.
+    pub(super) fn boolean(&mut self, table: Table<'_>, key: &Key) -> Option<bool> {
+        let Some(entry) = table.entry(key) else { return Some(matches!(key.absent, Absent::Text("true"))) };
+        match &entry.value {
+            Raw::Bool(value) => Some(*value),
+            _ => {
+                self.wrong_type(key, entry, "true or false");
+                None
+            }
+        }
+    }
+
     // Numbers
 
     /// A number within the range of the key, or its default.

@@ -1,8 +1,11 @@
 //! The sinks of the file.
 
+use aqueduct_stream::CsvSink;
+
 use super::SINK_NAME_DEFAULT;
 use super::keys::{self, Section};
 use super::reader::{Reader, Table, shortened};
+use super::sources;
 use super::tree::{Entry, Raw};
 use crate::redacted::Redacted;
 use crate::spec::{Feed, SinkKind, SinkSpec};
@@ -91,6 +94,7 @@ fn kind(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str) -> Option<Sin
     match kind {
         "sqlite" => sqlite(reader, table),
         "jsonl" => Some(SinkKind::Jsonl { path: reader.text(table, &keys::JSONL_PATH)? }),
+        "csv" => csv(reader, table),
         _ => Some(SinkKind::Stdout),
     }
 }
@@ -119,6 +123,26 @@ fn sqlite(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<SinkKind> {
         return None;
     }
     Some(SinkKind::Sqlite { path: path?, table: name?, key, columns })
+}
+
+fn csv(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<SinkKind> {
+    let path = reader.text(table, &keys::CSV_PATH);
+    let wants_columns = table.entry(&keys::CSV_COLUMNS).is_some();
+    let columns = if wants_columns { reader.list(table, &keys::CSV_COLUMNS) } else { None };
+    let delimiter = reader.character(table, &keys::DELIMITER);
+    if wants_columns && columns.is_none() {
+        return None;
+    }
+    // Errors show what was written, and never what a reference stands for.
+    let mut sink = CsvSink::new("").with_delimiter(delimiter?);
+    if let Some(columns) = &columns {
+        sink = sink.with_columns(columns.iter().map(Redacted::written));
+    }
+    if let Err(error) = sink.check() {
+        sources::misplaced(reader, table, &error);
+        return None;
+    }
+    Some(SinkKind::Csv { path: path?, delimiter: delimiter?, columns })
 }
 
 /// SQLite keeps `sqlite_` for itself, and the ledger, which lives in the same database, keeps `aqueduct_`.

@@ -2,9 +2,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use aqueduct_orchestrator::{
-    ConfigErrors, Engine, Feed, Guarantee, Inputs, OnError, Override, PipelineSpec, Place, SinkKind,
-    SourceKind, StageKind,
+    ConfigErrors, Engine, Feed, FilesSpec, Guarantee, Inputs, OnError, Override, PipelineSpec, Place,
+    SinkKind, SourceKind, StageKind, StdinSpec,
 };
+use aqueduct_stream::{CsvHeader, CsvType};
 use proptest::prelude::*;
 
 /// The file of the design page.
@@ -88,9 +89,9 @@ fn around(lines: &str) -> String {
 fn the_file_of_the_design_means_what_it_says() {
     let spec = parse(EVIDENCE);
     assert_eq!((spec.name.as_str(), spec.guarantee), ("evidence", None));
-    let SourceKind::Jsonl { path, line_bytes_max } = &spec.source.kind;
-    assert_eq!(spec.path(path), Path::new("/data/data/advisories.jsonl"));
-    assert_eq!((*line_bytes_max, spec.source.on_error), (1024 * 1024, OnError::DeadLetter));
+    let SourceKind::Jsonl { files } = &spec.source.kind else { panic!("{:?}", spec.source) };
+    assert_eq!(spec.path(&files.path), Path::new("/data/data/advisories.jsonl"));
+    assert_eq!((files.line_bytes_max, spec.source.on_error), (1024 * 1024, OnError::DeadLetter));
     match &spec.stages[0].kind {
         StageKind::Map { keep, set } => {
             assert_eq!(keep.as_deref(), Some(&["id".to_owned(), "project".to_owned()][..]));
@@ -204,7 +205,7 @@ fn an_error_shows_its_line_with_a_caret_and_what_would_be_right() {
     assert_eq!(
         errors.to_string(),
         "\
-p.toml:3:1: [source] lacks the key \"path\"; the file to read, relative to the pipeline file
+p.toml:3:1: [source] lacks the key \"path\"; the file to read, or a pattern such as `data/*.jsonl` or `**/*.gz`, relative to the pipeline file; `.gz` and `.zst` are decompressed
   |
 3 | [source]
   | ^^^^^^^^
@@ -458,7 +459,7 @@ fn a_flag_covers_a_key_of_the_file() {
     assert_eq!(spec.stages[0].on_error, OnError::Skip);
     let StageKind::Alert { threshold, .. } = spec.stages[1].kind else { panic!("an alert") };
     assert!((threshold - 40.0).abs() < f64::EPSILON);
-    let SourceKind::Jsonl { path, .. } = &spec.source.kind;
+    let SourceKind::Jsonl { files: FilesSpec { path, .. } } = &spec.source.kind else { panic!() };
     assert_eq!(path.expose(), "2024-01-01");
     let StageKind::Map { keep, set } = &spec.stages[0].kind else { panic!("a map") };
     assert_eq!((keep.as_ref().map(Vec::len), set.len()), (Some(1), 3));
@@ -622,4 +623,130 @@ proptest! {
             prop_assert!(!text.contains("hunter2") && !text.contains("please report"), "{}", text);
         }
     }
+}
+
+/// The source of a file with these lines in `[source]`.
+fn source(lines: &str) -> SourceKind {
+    parse(&format!("name = \"p\"\n[source]\n{lines}\n[sink]\ntype = \"stdout\"\n")).source.kind
+}
+
+fn source_errors(lines: &str) -> Vec<String> {
+    errors(&format!("name = \"p\"\n[source]\n{lines}\n[sink]\ntype = \"stdout\"\n"))
+}
+
+#[test]
+fn every_key_of_every_source_is_read() {
+    let SourceKind::Csv { files, format } = source(
+        r#"
+type = "csv"
+path = "a/*.csv.gz"
+header = false
+columns = ["id", "n"]
+types = { n = "integer", id = "text" }
+delimiter = "\t"
+quote = "'"
+line_bytes_max = 7
+expanded_bytes_max = 8
+expanded_ratio_max = 9"#,
+    ) else {
+        panic!()
+    };
+    assert_eq!(files.path.expose(), "a/*.csv.gz");
+    assert_eq!((files.line_bytes_max, files.expanded_bytes_max, files.expanded_ratio_max), (7, 8, 9));
+    assert_eq!((format.delimiter, format.quote, format.header), ('\t', '\'', CsvHeader::Absent));
+    assert_eq!(format.columns.unwrap().len(), 2);
+    assert_eq!(format.types, [("n".to_owned(), CsvType::Integer), ("id".to_owned(), CsvType::Text)]);
+
+    let SourceKind::Csv { format, .. } = source("type = \"csv\"\npath = \"a\"") else { panic!() };
+    assert_eq!((format.delimiter, format.quote, format.header), (',', '"', CsvHeader::Present));
+
+    let SourceKind::Lines { field, .. } = source("type = \"lines\"\npath = \"a\"") else { panic!() };
+    assert_eq!(field, "line");
+    let SourceKind::Stdin { format: StdinSpec::Lines { field }, line_bytes_max: 5 } =
+        source("type = \"stdin\"\nformat = \"lines\"\nfield = \"t\"\nline_bytes_max = 5")
+    else {
+        panic!()
+    };
+    assert_eq!(field, "t");
+    assert_eq!(source("type = \"stdin\"").to_string(), "stdin, jsonl");
+    assert_eq!(source("type = \"stdin\"\nformat = \"csv\"\ndelimiter = \";\"").to_string(), "stdin, csv");
+
+    let SourceKind::Generator { count: Some(3), seed: 4, rate: Some(rate), fields } = source(
+        "type = \"generator\"\ncount = 3\nseed = 4\nrate = 0.5\nfields = { z = \"sequence\", a = \"choice x y\" }",
+    ) else {
+        panic!()
+    };
+    assert!((rate - 0.5).abs() < f64::EPSILON);
+    let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["z", "a"], "the order of the file");
+}
+
+#[test]
+fn a_wrong_source_is_an_error_with_what_would_be_right() {
+    let csv = |lines: &str| source_errors(&format!("type = \"csv\"\npath = \"a\"\n{lines}"));
+    let one = "it must be one ASCII character that is no letter, digit or line end";
+    for (errors, expected) in [
+        (csv("delimiter = \"ab\""), "5:13 delimiter is \"ab\", and must be one ASCII character".to_owned()),
+        (
+            csv("delimiter = \"tab\""),
+            "5:13 delimiter is \"tab\", and must be one ASCII character; a tab is written \"\\t\"".to_owned(),
+        ),
+        (csv("delimiter = \"a\""), format!("5:13 delimiter is 'a'; {one}")),
+        (csv("quote = \",\""), "5:9 quote is ','; it must be another character than the delimiter".to_owned()),
+        (
+            csv("header = false"),
+            "2:1 columns is absent; it must be a list of names where there is no header".to_owned(),
+        ),
+        (csv("header = \"no\""), "5:10 header takes true or false, found a text".to_owned()),
+        (
+            csv("types = { a = \"int\" }"),
+            "5:15 the type of a cannot be \"int\"; there are text, integer, float, boolean, json".to_owned(),
+        ),
+        (csv("types = { a = \"integr\" }"), "5:15 the type of a cannot be \"integr\"; did you mean \"integer\"?".to_owned()),
+        (csv("types = { a = 1 }"), "5:15 a takes a text, found an integer".to_owned()),
+        (csv("field = \"a\""), "5:1 [source] has no key \"field\"; it belongs to type \"lines\"".to_owned()),
+        (
+            source_errors("type = \"stdin\"\ndelimiter = \";\""),
+            "4:1 format \"jsonl\" has no key \"delimiter\"; it belongs to format \"csv\"".to_owned(),
+        ),
+        (
+            source_errors("type = \"generator\""),
+            "2:1 [source] lacks the key \"fields\"; fields and what they hold: `sequence [FIRST]`, `integer LEAST \
+             MOST`, `float LEAST BELOW`, `boolean [RATIO]`, `choice WORD WORD..`, `words LEAST MOST`, `hex DIGITS`"
+                .to_owned(),
+        ),
+        (
+            source_errors("type = \"generator\"\nfields = { a = \"integer 3\" }"),
+            "4:16 a is \"integer 3\", and must be one of sequence [FIRST], integer LEAST MOST, float LEAST BELOW, \
+             boolean [RATIO], choice WORD WORD.., words LEAST MOST, hex DIGITS"
+                .to_owned(),
+        ),
+        (
+            source_errors("type = \"generator\"\nrate = 0\nfields = { a = \"sequence\" }"),
+            "4:8 rate is 0, and must be from 0.000001 to 1000000000".to_owned(),
+        ),
+    ] {
+        assert_eq!(errors, [expected]);
+    }
+}
+
+#[test]
+fn a_csv_sink_is_read_and_a_wrong_one_says_what_would_be_right() {
+    let sink = |lines: &str| {
+        format!(
+            "name = \"p\"\nsource = {{ type = \"stdin\" }}\n[sink]\ntype = \"csv\"\npath = \"a\"\n{lines}"
+        )
+    };
+    let spec = parse(&sink("delimiter = \";\"\ncolumns = [\"a\", \"b\"]"));
+    let SinkKind::Csv { delimiter: ';', columns: Some(columns), .. } = &spec.sinks[0].kind else { panic!() };
+    assert_eq!(columns.len(), 2);
+    let wrong = errors(&sink("delimiter = \"x\""));
+    assert_eq!(
+        wrong,
+        ["6:13 delimiter is 'x'; it must be one ASCII character that is no letter, digit or line end"]
+    );
+    assert_eq!(
+        errors(&sink("table = \"x\"")),
+        ["6:1 sink \"results\" has no key \"table\"; it belongs to type \"sqlite\""]
+    );
 }

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use aqueduct_core::{Counts, Fence, PartitionId, Revision, failpoint};
+use aqueduct_core::{Counts, Fence, Item, PartitionId, Payload, Revision, failpoint};
 use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Handle;
@@ -94,7 +94,7 @@ impl Committer {
                 let size = self.epoch_size(&ready);
                 let epoch: Vec<Finished> = ready.drain(..size).collect();
                 uncheckpointed += epoch.len() as u64;
-                let checkpoint = uncheckpointed >= self.shared.options.checkpoint_interval;
+                let checkpoint = uncheckpointed >= self.checkpoint_interval();
                 if checkpoint {
                     uncheckpointed = 0;
                 }
@@ -173,6 +173,12 @@ impl Committer {
         commit.landed = given_up;
         totals.failure =
             self.runtime.block_on(self.databases[0].store.commit(commit)).err().map(RunError::from);
+    }
+
+    /// A checkpoint holds the position of every partition. Thousands of small files are as many batches, and to
+    /// write all their positions every ten of them would cost the square of their number.
+    fn checkpoint_interval(&self) -> u64 {
+        self.shared.options.checkpoint_interval.max(self.revisions.len() as u64)
     }
 
     /// An epoch is due when it is large enough, or nobody works on more, or it must not grow.
@@ -282,6 +288,12 @@ impl Committer {
                     (Output::Table { store, shape }, Encoded::Unshaped(records)) => {
                         commits[*store].rows.extend(rows_of(shape, &records)?);
                     }
+                    (Output::Direct(sink), Encoded::Unshaped(records)) if sink.is_shaped() => {
+                        let (bytes, items) = bytes_of(sink.as_ref(), &self.shared.sinks[at].name, records)?;
+                        sink.append(&bytes, items)?;
+                    }
+                    // Items came, so there is a shape; without items there is nothing to write.
+                    (Output::Direct(_), Encoded::Unshaped(records)) if records.is_empty() => {}
                     // Encoders come from the sinks themselves; a mismatch is a bug of a sink outside this crate.
                     (Output::Direct(_), _) | (Output::Table { .. }, Encoded::Bytes { .. }) => {
                         let sink = self.shared.sinks[at].name.to_string();
@@ -359,21 +371,25 @@ impl Committer {
         Ok(())
     }
 
-    /// Fixes the columns of tables that have none yet, from the first batch that has rows for them.
+    /// Fixes the columns of tables and files that have none yet, from the first batch that has rows for them.
     fn shape(&self, encoded: &[Vec<Encoded>]) -> Result<(), RunError> {
         let mut waiting = false;
         for (at, output) in self.outputs.iter().enumerate() {
-            let Output::Table { shape, .. } = output else { continue };
-            if shape.table().is_none() {
+            let shaped = match output {
+                Output::Table { shape, .. } => shape.table().is_some(),
+                Output::Direct(sink) => sink.is_shaped(),
+            };
+            if !shaped {
                 let first = encoded.iter().find_map(|sinks| match &sinks[at] {
                     Encoded::Unshaped(records) if !records.is_empty() => Some(records),
                     _ => None,
                 });
-                match first {
-                    Some(records) => {
+                match (first, output) {
+                    (Some(records), Output::Table { shape, .. }) => {
                         shape.fix_from(records)?;
                     }
-                    None => waiting = true,
+                    (Some(records), Output::Direct(sink)) => sink.shape(records)?,
+                    (None, _) => waiting = true,
                 }
             }
         }
@@ -439,6 +455,28 @@ fn rows_of(
         })?;
     }
     Ok(Some(rows))
+}
+
+/// Encodes items that came before their file had its columns.
+fn bytes_of(
+    sink: &dyn Sink,
+    name: &str,
+    records: Vec<(aqueduct_core::ItemId, aqueduct_core::Record)>,
+) -> Result<(Vec<u8>, u64), RunError> {
+    let encoder = sink.encoder();
+    let mut encoded = encoder.start();
+    for (id, record) in records {
+        let item = Item { id, payload: Payload::Record(record) };
+        encoder.encode(&item, &mut encoded).map_err(|error| RunError::Item {
+            stage: format!("sink {name}"),
+            item: item.id.to_string(),
+            source: Box::new(error),
+        })?;
+    }
+    match encoded {
+        Encoded::Bytes { bytes, items } => Ok((bytes, items)),
+        _ => Ok((Vec::new(), 0)),
+    }
 }
 
 /// The first commit of a run with rows for a table names it, so that it is there and as it should be.

@@ -32,6 +32,8 @@ pub(super) struct Letters {
     replay: Replay,
     /// Reads items again that were too large to keep.
     source: Box<dyn Source>,
+    /// Whether the source has looked at its files, which rows without a header of their own need.
+    listed: bool,
     /// The names of all partitions that were ever read.
     partitions: BTreeMap<PartitionId, String>,
 }
@@ -46,7 +48,7 @@ impl Letters {
         partitions: BTreeMap<PartitionId, String>,
     ) -> Result<Self, RunError> {
         let store = SqliteStore::open_snapshot(ledger).await?;
-        Ok(Self { store, pipeline: pipeline.to_owned(), replay, source, partitions })
+        Ok(Self { store, pipeline: pipeline.to_owned(), replay, source, listed: false, partitions })
     }
 
     pub(super) fn read(mut self, shared: &Arc<Shared>, work: &Sender<Work>) -> ReaderEnd {
@@ -191,6 +193,10 @@ impl Letters {
         id: &ItemId,
         original: &Original,
     ) -> Result<Result<Record, String>, RunError> {
+        if !std::mem::replace(&mut self.listed, true) {
+            // A letter holds its bytes, so the input need not be there any more. Where it is needed, that shows.
+            let _ = self.source.partitions();
+        }
         let bytes = match original {
             Original::Whole(bytes) => bytes.clone(),
             Original::Cut { offset, bytes, sha256, .. } => {

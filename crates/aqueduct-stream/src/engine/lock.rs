@@ -8,7 +8,7 @@ use crate::error::RunError;
 /// system lets go of it when the process dies.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: File,
 }
 
 impl FolderLock {
@@ -43,6 +43,14 @@ impl FolderLock {
         let _ = file.set_len(0);
         let _ = file.seek(SeekFrom::Start(0));
         let _ = write!(file, "{}", std::process::id());
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for FolderLock {
+    /// Lets go at once. Closing would do it too, but not while a program that was just started still has the file
+    /// open, between its fork and its start.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }

@@ -79,9 +79,8 @@ fn read_all(
     let mut left = shared.options.limit.unwrap_or(u64::MAX);
     for (index, assignment) in assignments.iter().enumerate() {
         source.open(index, assignment.id, assignment.position.as_ref())?;
-        if index == 0
-            && let Some(size) = source.size_hint()
-        {
+        // What an earlier run has read of a partition is known once it is open.
+        if let Some(size) = source.size_hint() {
             shared.options.progress.total(size);
         }
         loop {
@@ -90,7 +89,13 @@ fn read_all(
             }
             let most = shared.options.batch_items.min(usize::try_from(left).unwrap_or(usize::MAX));
             // With the limit reached, one more look tells whether that was the end anyway.
-            let Some(chunk) = source.next(most.max(1))? else { break };
+            let Some(chunk) = source.next(most.max(1))? else {
+                // A source that waits ends its wait when the run drains, and that is no end of its input.
+                if shared.phase() != Phase::Running {
+                    return Ok(ReaderEnd::Asked);
+                }
+                break;
+            };
             match (left, chunk.items) {
                 (0, 0) => continue,
                 (0, _) => return Ok(ReaderEnd::Limited),

@@ -15,12 +15,12 @@ use super::reader::Assignment;
 use super::window::{Limits, Window};
 use super::{Intake, Shared, SinkSide, Stages, resume, state};
 use crate::config::Replay;
-use crate::error::RunError;
+use crate::error::{ConfigError, RunError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
 use crate::sink::table::TableEncoder;
 use crate::sink::{Encode, Opening};
-use crate::source::SourceContext;
+use crate::source::{Source, SourceContext};
 use crate::ways::Ways;
 
 /// The most batches in flight: enough to keep every core busy over a slow commit, and a bound for channels.
@@ -38,7 +38,7 @@ pub(super) struct Started {
 pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Result<Started, RunError> {
     let guarantees = pipeline.guarantees()?;
     let Some(mut source) = pipeline.source.take() else {
-        return Err(crate::ConfigError::Missing { missing: "source" }.into());
+        return Err(ConfigError::Missing { missing: "source" }.into());
     };
     source.start(&SourceContext {
         clock: pipeline.options.clock.clone(),
@@ -47,6 +47,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     });
     // A replay needs the input only for what was too large to keep.
     let partitions = if replay.is_some() { Vec::new() } else { source.partitions()? };
+    refuse_loops(source.as_ref(), &pipeline)?;
     let lock = FolderLock::take(&pipeline.data_folder())?;
 
     for sink in &mut pipeline.sinks {
@@ -142,8 +143,10 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     let kept = state::restore(&pipeline.steps, databases.all[0].store.as_mut(), &pipeline.name).await?;
     let checkpoints = databases.all[0].store.checkpoints(&pipeline.name).await?;
 
-    let unshaped =
-        outputs.iter().any(|output| matches!(output, Output::Table { shape, .. } if shape.table().is_none()));
+    let unshaped = outputs.iter().any(|output| match output {
+        Output::Table { shape, .. } => shape.table().is_none(),
+        Output::Direct(sink) => !sink.is_shaped(),
+    });
     let options = pipeline.options;
     let limits = Limits { batches: BATCHES_MAX, items: options.window_items, bytes: options.window_bytes };
     let window = Window::new(limits, unshaped);
@@ -177,4 +180,22 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
         }
     };
     Ok(Started { shared, intake, committer, sinks: guarantees, lock })
+}
+
+/// A run that reads its own results does not end.
+fn refuse_loops(source: &dyn Source, pipeline: &Pipeline) -> Result<(), ConfigError> {
+    for sink in &pipeline.sinks {
+        let path = match &sink.kind {
+            SinkKind::Direct(direct) => direct.writes(),
+            SinkKind::Table(table) => Some(table.path.clone()),
+        };
+        if let Some(path) = path.filter(|path| source.would_read(path)) {
+            return Err(ConfigError::Loop {
+                source_name: source.describe(),
+                sink: sink.name.to_string(),
+                path,
+            });
+        }
+    }
+    Ok(())
 }

@@ -1,24 +1,14 @@
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use aqueduct_core::{Item, failpoint};
+use aqueduct_core::Item;
 use aqueduct_store::FileMark;
-use serde::Serialize;
 
+use super::parts::Parts;
 use super::{Encode, Encoded, Opening, Sink};
 use crate::error::{SinkError, StageError};
 use crate::guarantee::Guarantee;
-
-/// How large a part of a folder grows before the next one is begun: large enough that a folder of a terabyte
-/// has a few thousand parts, small enough to be moved about.
-const PART_BYTES: u64 = 256 * 1024 * 1024;
-
-const MANIFEST: &str = "manifest.json";
-
-/// The manifest while it is written.
-const MANIFEST_NEW: &str = "manifest.json.new";
+use crate::source::Framing;
 
 /// Writes results as JSON lines: into one file when the path ends in `.jsonl`, else into a folder of parts.
 ///
@@ -26,221 +16,34 @@ const MANIFEST_NEW: &str = "manifest.json.new";
 /// that the ledger does not know is refused. A folder has a `manifest.json` that lists its parts and their
 /// committed lengths; it is derived from the ledger and rebuilt at each start.
 #[derive(Debug)]
-pub struct JsonlSink {
-    path: PathBuf,
-    part_bytes: u64,
-    name: String,
-    /// What is committed or sealed, part by part.
-    marks: Vec<FileMark>,
-    open: Option<OpenPart>,
-    /// The folder or the file, locked for this process until the run ends.
-    lock: Option<File>,
-}
-
-#[derive(Debug)]
-struct OpenPart {
-    file: File,
-    path: PathBuf,
-    /// Whether anything was appended since the last sync.
-    dirty: bool,
-}
+pub struct JsonlSink(Parts);
 
 impl JsonlSink {
     /// Writes to `path`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            part_bytes: PART_BYTES,
-            name: String::new(),
-            marks: Vec::new(),
-            open: None,
-            lock: None,
-        }
+        Self(Parts::new(path.into(), "jsonl", Framing::Lines))
     }
 
     /// Sets how large a part grows before the next one is begun; for folders only. Default 256 MiB.
     #[must_use]
     pub fn with_part_bytes(mut self, bytes: u64) -> Self {
-        self.part_bytes = bytes.max(1);
+        self.0.set_part_bytes(bytes);
         self
-    }
-
-    fn is_folder(&self) -> bool {
-        self.path.extension().is_none_or(|extension| extension != "jsonl")
-    }
-
-    fn part_name(&self, number: usize) -> String {
-        if self.is_folder() {
-            format!("part-{number:05}.jsonl")
-        } else {
-            self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-        }
-    }
-
-    fn part_path(&self, part: &str) -> PathBuf {
-        if self.is_folder() { self.path.join(part) } else { self.path.clone() }
-    }
-
-    fn new_mark(&self) -> FileMark {
-        FileMark { sink: self.name.clone(), part: self.part_name(self.marks.len()), bytes: 0, items: 0 }
-    }
-
-    fn io(&self, path: &Path, source: io::Error) -> SinkError {
-        SinkError::Io { sink: self.name.clone(), path: path.to_owned(), source }
-    }
-
-    /// Locks the folder or the file, if it is there and not locked by us already.
-    ///
-    /// The fence of the ledger cannot stop an older run from appending; the system's lock can, and lets go when
-    /// the process dies. Folders can be opened, and so locked, on Unix only.
-    fn hold(&mut self) -> Result<(), SinkError> {
-        if self.lock.is_some() || (self.is_folder() && !cfg!(unix)) {
-            return Ok(());
-        }
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.io(&self.path, error)),
-        };
-        match file.try_lock() {
-            Ok(()) => {
-                self.lock = Some(file);
-                Ok(())
-            }
-            Err(TryLockError::WouldBlock) => {
-                Err(SinkError::InUse { sink: self.name.clone(), path: self.path.clone() })
-            }
-            Err(TryLockError::Error(error)) => Err(self.io(&self.path, error)),
-        }
-    }
-
-    /// Refuses files that look like ours and are not in the ledger.
-    fn refuse_unknown(&self) -> Result<(), SinkError> {
-        let unknown = |path: PathBuf| SinkError::Unknown { sink: self.name.clone(), path };
-        if !self.is_folder() {
-            let known = !self.marks.is_empty();
-            return if !known && self.path.exists() { Err(unknown(self.path.clone())) } else { Ok(()) };
-        }
-        let entries = match std::fs::read_dir(&self.path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.io(&self.path, error)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|error| self.io(&self.path, error))?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            // A manifest is derived, and half of one is what a kill leaves behind.
-            let manifest = !self.marks.is_empty() && (name == MANIFEST || name == MANIFEST_NEW);
-            let ours = manifest || self.marks.iter().any(|mark| mark.part == name);
-            if !ours {
-                return Err(unknown(entry.path()));
-            }
-        }
-        Ok(())
-    }
-
-    /// Cuts each file back to what is committed.
-    fn cut_tails(&self, guarantee: Guarantee) -> Result<(), SinkError> {
-        for mark in &self.marks {
-            let path = self.part_path(&mark.part);
-            let io = |error| self.io(&path, error);
-            let found = match std::fs::metadata(&path) {
-                Ok(metadata) => metadata.len(),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-                Err(error) => return Err(io(error)),
-            };
-            if found < mark.bytes {
-                return Err(SinkError::Shorter {
-                    sink: self.name.clone(),
-                    path,
-                    found,
-                    committed: mark.bytes,
-                });
-            }
-            if found > mark.bytes {
-                let mut file = OpenOptions::new().read(true).write(true).open(&path).map_err(io)?;
-                let keep = if guarantee == Guarantee::AtLeastOnce {
-                    last_line_end(&mut file, mark.bytes).map_err(io)?
-                } else {
-                    mark.bytes
-                };
-                file.set_len(keep).map_err(io)?;
-                sync(&self.name, &path, &file)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Opens the part that the next bytes go to, and makes its folder entry durable.
-    fn open_part(&mut self) -> Result<&mut OpenPart, SinkError> {
-        let part = self.marks.last().map(|mark| mark.part.clone()).unwrap_or_default();
-        let path = self.part_path(&part);
-        let stale = self.open.as_ref().is_none_or(|open| open.path != path);
-        if stale {
-            let file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&path)
-                .map_err(|error| self.io(&path, error))?;
-            sync_folder(&self.name, &path)?;
-            // A single file may have been made just now.
-            self.hold()?;
-            self.open = Some(OpenPart { file, path, dirty: false });
-        }
-        Ok(self.open.as_mut().expect("opened just above"))
-    }
-
-    /// Writes the list of parts: to a file beside, synced, then renamed over the old one.
-    fn write_manifest(&self) -> Result<(), SinkError> {
-        #[derive(Serialize)]
-        struct Part<'a> {
-            part: &'a str,
-            bytes: u64,
-            items: u64,
-        }
-        #[derive(Serialize)]
-        struct Manifest<'a> {
-            format: u32,
-            parts: Vec<Part<'a>>,
-        }
-        if !self.is_folder() {
-            return Ok(());
-        }
-        let io = |error| self.io(&self.path, error);
-        failpoint::hit("manifest-before").map_err(|error| io(io::Error::other(error)))?;
-        let manifest = Manifest {
-            format: 1,
-            parts: self
-                .marks
-                .iter()
-                .map(|m| Part { part: &m.part, bytes: m.bytes, items: m.items })
-                .collect(),
-        };
-        let mut text =
-            serde_json::to_string_pretty(&manifest).expect("a struct of numbers and texts is always JSON");
-        text.push('\n');
-        let beside = self.path.join(MANIFEST_NEW);
-        std::fs::write(&beside, text).map_err(io)?;
-        std::fs::rename(&beside, self.path.join(MANIFEST)).map_err(io)?;
-        failpoint::hit("manifest-after").map_err(|error| io(io::Error::other(error)))
     }
 }
 
 impl Sink for JsonlSink {
     fn describe(&self) -> String {
-        let kind = if self.is_folder() { "folder" } else { "file" };
-        format!("jsonl {kind} {}", self.path.display())
+        self.0.describe()
     }
 
     fn guarantee(&self) -> (Guarantee, String) {
-        (
-            Guarantee::ExactlyOnce,
-            "the ledger commits the length of each file together with the position, and what is beyond it is cut off \
-             at the next start"
-                .to_owned(),
-        )
+        self.0.guarantee()
+    }
+
+    fn writes(&self) -> Option<PathBuf> {
+        Some(self.0.first_path())
     }
 
     fn encoder(&self) -> Arc<dyn Encode> {
@@ -248,124 +51,28 @@ impl Sink for JsonlSink {
     }
 
     fn connect(&self, sink: &str) -> Result<(), SinkError> {
-        crate::connect::can_write(&self.path).map_err(|source| SinkError::Io {
-            sink: sink.to_owned(),
-            path: self.path.clone(),
-            source,
-        })
+        self.0.connect(sink)
     }
 
     fn reserve(&mut self, sink: &str) -> Result<(), SinkError> {
-        self.name = sink.to_owned();
-        self.hold()
+        self.0.reserve(sink)
     }
 
     fn open(&mut self, opening: &Opening<'_>) -> Result<Vec<FileMark>, SinkError> {
-        self.name = opening.sink.to_owned();
-        self.marks = opening.marks.to_vec();
-        self.refuse_unknown()?;
-        let folder = if self.is_folder() { Some(self.path.as_path()) } else { self.path.parent() };
-        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-            std::fs::create_dir_all(folder).map_err(|error| self.io(folder, error))?;
-            sync_folder(&self.name, folder)?;
-        }
-        // It may have come since the reservation, from another run or from us.
-        self.hold()?;
-        self.cut_tails(opening.guarantee)?;
-        if self.marks.is_empty() {
-            let mark = self.new_mark();
-            self.marks.push(mark);
-        } else {
-            self.write_manifest()?;
-        }
-        if opening.guarantee == Guarantee::AtLeastOnce {
-            // What an earlier run wrote and did not commit stays, and counts as written.
-            for at in 0..self.marks.len() {
-                let path = self.part_path(&self.marks[at].part);
-                self.marks[at].bytes =
-                    std::fs::metadata(&path).map_or(self.marks[at].bytes, |found| found.len());
-            }
-        }
-        Ok(self.marks.clone())
+        self.0.open(opening)
     }
 
     fn append(&mut self, encoded: &[u8], items: u64) -> Result<(), SinkError> {
-        if encoded.is_empty() {
-            return Ok(());
-        }
-        failpoint::hit("file-append-before").map_err(|error| self.io(&self.path, io::Error::other(error)))?;
-        let open = self.open_part()?;
-        open.dirty = true;
-        let half = encoded.len() / 2;
-        let written = if failpoint_armed() {
-            // Two writes, so that a kill between them leaves half a batch behind.
-            open.file
-                .write_all(&encoded[..half])
-                .and_then(|()| failpoint::hit("file-append-half").map_err(io::Error::other))
-                .and_then(|()| open.file.write_all(&encoded[half..]))
-        } else {
-            open.file.write_all(encoded)
-        };
-        if let Err(error) = written {
-            let path = open.path.clone();
-            return Err(self.io(&path, error));
-        }
-        let mark = self.marks.last_mut().expect("open makes the first mark");
-        mark.bytes += encoded.len() as u64;
-        mark.items += items;
-        Ok(())
+        self.0.append(&[], encoded, items)
     }
 
     fn seal(&mut self) -> Result<Vec<FileMark>, SinkError> {
-        let Some(open) = self.open.as_mut().filter(|open| open.dirty) else { return Ok(Vec::new()) };
-        sync(&self.name, &open.path, &open.file)?;
-        open.dirty = false;
-        let mut changed = vec![self.marks.last().expect("open makes the first mark").clone()];
-        // The next part is known to the ledger before its first byte is written.
-        if self.is_folder() && changed[0].bytes >= self.part_bytes {
-            let next = self.new_mark();
-            changed.push(next.clone());
-            self.marks.push(next);
-        }
-        Ok(changed)
+        self.0.seal()
     }
 
     fn committed(&mut self) -> Result<(), SinkError> {
-        self.write_manifest()
+        self.0.committed()
     }
-}
-
-/// Tells whether this build has fail points at all.
-fn failpoint_armed() -> bool {
-    cfg!(feature = "failpoints")
-}
-
-fn sync(sink: &str, path: &Path, file: &File) -> Result<(), SinkError> {
-    let failed = |source| SinkError::Sync { sink: sink.to_owned(), path: path.to_owned(), source };
-    failpoint::hit("file-sync-before").map_err(|error| failed(io::Error::other(error)))?;
-    match file.sync_data() {
-        Err(_) if failpoint::sabotaged("fsync-error-ignored") => {}
-        synced => synced.map_err(failed)?,
-    }
-    failpoint::hit("file-sync-after").map_err(|error| failed(io::Error::other(error)))
-}
-
-/// A new file or folder is there for good only when the folder around it is synced too.
-fn sync_folder(sink: &str, path: &Path) -> Result<(), SinkError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| SinkError::Sync {
-        sink: sink.to_owned(),
-        path: folder.to_owned(),
-        source,
-    })
-}
-
-/// Finds the end of the last whole line behind `from`.
-fn last_line_end(file: &mut File, from: u64) -> io::Result<u64> {
-    let mut tail = Vec::new();
-    file.seek(SeekFrom::Start(from))?;
-    file.read_to_end(&mut tail)?;
-    Ok(from + memchr::memrchr(b'\n', &tail).map_or(0, |at| at as u64 + 1))
 }
 
 /// Writes items as JSON, one a line.

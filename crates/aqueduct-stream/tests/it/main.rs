@@ -2,14 +2,18 @@
 
 #![cfg(test)]
 
+mod columns;
 mod dedupe;
 mod exact;
 mod exec;
+mod files;
 mod flow;
 mod input;
 mod preview;
 mod replay;
 mod resume;
+mod rows;
 mod stages;
 mod support;
+mod unending;
 mod ways;

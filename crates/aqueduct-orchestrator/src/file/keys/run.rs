@@ -19,7 +19,7 @@ pub(crate) const CHECKPOINT_INTERVAL: Key = key(
     "checkpoint_interval",
     Kind::Integer(1, 1_000_000_000),
     Absent::Integer(defaults::CHECKPOINT_INTERVAL),
-    "a named checkpoint is kept every so many batches",
+    "a named checkpoint is kept every so many batches, or as many as there are partitions if those are more",
 );
 pub(crate) const EPOCH_BATCHES: Key = key(
     "epoch_batches",

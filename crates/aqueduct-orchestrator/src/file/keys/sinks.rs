@@ -1,6 +1,6 @@
 //! The keys of `[[sink]]`.
 
-use super::{Absent, BRANCH, Key, Kind, Section, key};
+use super::{Absent, BRANCH, DELIMITER, Key, Kind, Section, key};
 
 pub(in crate::file) const SINK_NAME: Key = key(
     "name",
@@ -10,9 +10,10 @@ pub(in crate::file) const SINK_NAME: Key = key(
 );
 pub(in crate::file) const SINK_TYPE: Key = key(
     "type",
-    Kind::Choice(&["sqlite", "jsonl", "stdout"]),
+    Kind::Choice(&["sqlite", "jsonl", "csv", "stdout"]),
     Absent::Required,
-    "sqlite: a table; jsonl: one JSON object a line in files; stdout: the same on the standard output",
+    "sqlite: a table; jsonl: one JSON object a line in files; csv: rows of separated fields in files; stdout: JSON \
+     lines on the standard output",
 );
 pub(in crate::file) const SQLITE_PATH: Key = key(
     "path",
@@ -40,6 +41,19 @@ pub(in crate::file) const JSONL_PATH: Key = key(
     Absent::Required,
     "a folder of parts and a manifest; a name that ends in `.jsonl` is one file",
 );
+pub(in crate::file) const CSV_PATH: Key = key(
+    "path",
+    Kind::Text,
+    Absent::Required,
+    "a folder of parts and a manifest; a name that ends in `.csv` is one file. Texts are written as they are, \
+     formulas included",
+);
+pub(in crate::file) const CSV_COLUMNS: Key = key(
+    "columns",
+    Kind::List,
+    Absent::Words("the fields of the first epoch, and later those of the header"),
+    "the columns of the files",
+);
 
 pub(in crate::file) const SINK_ON_ERROR: Key = key(
     "on_error",
@@ -50,8 +64,9 @@ pub(in crate::file) const SINK_ON_ERROR: Key = key(
 
 pub(in crate::file) const SINK_COMMON: Section =
     Section { heading: "[[sink]]", of_type: None, keys: &[SINK_NAME, SINK_TYPE, BRANCH, SINK_ON_ERROR] };
-pub(in crate::file) const SINKS: [Section; 3] = [
+pub(in crate::file) const SINKS: [Section; 4] = [
     Section { heading: "[[sink]]", of_type: Some("sqlite"), keys: &[SQLITE_PATH, TABLE, SINK_KEY, COLUMNS] },
     Section { heading: "[[sink]]", of_type: Some("jsonl"), keys: &[JSONL_PATH] },
+    Section { heading: "[[sink]]", of_type: Some("csv"), keys: &[CSV_PATH, CSV_COLUMNS, DELIMITER] },
     Section { heading: "[[sink]]", of_type: Some("stdout"), keys: &[] },
 ];

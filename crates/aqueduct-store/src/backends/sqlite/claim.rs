@@ -1,11 +1,13 @@
 //! Takes a pipeline over.
 
+use std::collections::{HashMap, HashSet};
+
 use aqueduct_core::failpoint;
 use sqlx::SqliteConnection;
 
 use super::fault::Stop;
 use super::{number, read, transaction};
-use crate::contract::{Claim, Claimed};
+use crate::contract::{Claim, Claimed, PartitionState};
 
 pub(super) async fn claim(connection: &mut SqliteConnection, claim: Claim) -> Result<Claimed, Stop> {
     failpoint::hit("claim-before")?;
@@ -20,8 +22,11 @@ async fn take_over(connection: &mut SqliteConnection, claim: &Claim) -> Result<C
     raise_fence(connection, claim).await?;
     number_partitions(connection, claim).await?;
     let ledger = read::ledger(connection, &claim.pipeline).await?.ok_or(sqlx::Error::RowNotFound)?;
-    let known = |name: &String| ledger.partitions.iter().find(|known| known.name == *name).cloned();
-    let partitions: Option<Vec<_>> = claim.partitions.iter().map(known).collect();
+    // A pattern may name thousands of files, each a partition.
+    let known: HashMap<&str, &PartitionState> =
+        ledger.partitions.iter().map(|known| (known.name.as_str(), known)).collect();
+    let partitions: Option<Vec<_>> =
+        claim.partitions.iter().map(|name| known.get(name.as_str()).copied().cloned()).collect();
     Ok(Claimed {
         fence: ledger.fence,
         generation: ledger.generation,
@@ -61,7 +66,13 @@ async fn number_partitions(connection: &mut SqliteConnection, claim: &Claim) -> 
             .fetch_one(&mut *connection)
             .await?;
     let mut next: u32 = number::narrow(&row, "next")?;
-    for name in &claim.partitions {
+    let known: HashSet<String> = sqlx::query_scalar("select name from aqueduct_partition where pipeline = ?")
+        .bind(&claim.pipeline)
+        .fetch_all(&mut *connection)
+        .await?
+        .into_iter()
+        .collect();
+    for name in claim.partitions.iter().filter(|name| !known.contains(*name)) {
         let added = sqlx::query(
             "insert into aqueduct_partition (pipeline, id, name, revision) values (?, ?, ?, 0)
              on conflict (pipeline, name) do nothing",
