@@ -83,23 +83,23 @@ pub(crate) enum Event {
     DeadLettered,
 }
 
-/// The records that one ordered stage appended for the items of one batch.
+/// The notes that one ordered stage appended for the items of one batch.
 #[derive(Debug)]
 pub(crate) struct StepLog {
     pub(crate) step: usize,
-    pub(crate) records: Vec<u8>,
-    /// The input of each item, and where its records end; inputs never fall.
+    pub(crate) notes: Vec<u8>,
+    /// The input of each item, and where its notes end; inputs never fall.
     pub(crate) ends: Vec<(u32, usize)>,
-    /// The stage's mark and floor behind the batch.
-    pub(crate) mark: u64,
-    pub(crate) floor: u64,
+    /// How far the stage is behind the batch, and how far back it looks.
+    pub(crate) reached: u64,
+    pub(crate) needed: u64,
 }
 
 impl StepLog {
-    /// Forgets the records of inputs from `cut` on.
+    /// Forgets the notes of inputs from `cut` on.
     fn cut(mut self, cut: u32) -> Self {
         let kept = self.ends.partition_point(|(input, _)| *input < cut);
-        self.records.truncate(kept.checked_sub(1).map_or(0, |last| self.ends[last].1));
+        self.notes.truncate(kept.checked_sub(1).map_or(0, |last| self.ends[last].1));
         self
     }
 }

@@ -190,7 +190,7 @@ pub struct StateError {
 }
 
 impl StateError {
-    /// What is wrong with the records, in words: lower case, no full stop.
+    /// What is wrong with the notes, in words: lower case, no full stop.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }

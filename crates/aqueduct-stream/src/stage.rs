@@ -136,8 +136,8 @@ pub trait BatchStage: Send + Sync {
 
 /// Works on items one after the other, in the order of the input, and remembers.
 ///
-/// What it remembers is a log: each call may append a record, the engine commits the records together with what
-/// became of their items, and the next run hands them back. The state is what the records, read in their order,
+/// What it remembers is a log: each call may append a note, the engine commits the notes together with what
+/// became of their items, and the next run hands them back. The state is what the notes, read in their order,
 /// make of an empty stage; nothing else may go into it, or a run after a crash decides otherwise than the one
 /// before it.
 pub trait OrderedStage: Send {
@@ -149,21 +149,21 @@ pub trait OrderedStage: Send {
     /// appended for this item is dropped, so it must not have changed the state either.
     fn apply(&mut self, item: &Item, now: Timestamp, log: &mut Vec<u8>) -> Result<Outcome, StageError>;
 
-    /// Takes back records that an earlier run appended: those of one commit, in their order. Called for each
+    /// Takes back notes that an earlier run appended: those of one commit, in their order. Called for each
     /// commit in turn, before the first item.
     ///
     /// # Errors
     ///
     /// [`StateError`] when they are not what this stage writes.
-    fn restore(&mut self, records: &[u8]) -> Result<(), StateError>;
+    fn restore(&mut self, notes: &[u8]) -> Result<(), StateError>;
 
     /// How far the stage is, in a measure of its own that never falls, such as items or milliseconds.
-    fn mark(&self) -> u64;
+    fn reached(&self) -> u64;
 
-    /// The mark up to which its records do not matter any more; the engine forgets them in its own time.
-    fn floor(&self) -> u64;
+    /// The measure up to which its notes do not matter any more; the engine forgets them in its own time.
+    fn needed(&self) -> u64;
 
-    /// What the records mean, in words. With other words the old records are not read unless the change is
+    /// What the notes mean, in words. With other words the old notes are not read unless the change is
     /// accepted, and then they are dropped.
     fn schema(&self) -> String;
 

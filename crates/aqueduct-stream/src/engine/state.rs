@@ -1,6 +1,6 @@
 //! What ordered stages remember, on its way into the ledger and back.
 //!
-//! Each commit keeps the records of each ordered stage as one entry, whose key is the commit's number: going back
+//! Each commit keeps the notes of each ordered stage as one entry, whose key is the commit's number: going back
 //! to a checkpoint is then the removal of the entries behind it. An entry is forgotten once neither the stage nor
 //! a run that goes back to the oldest kept checkpoint needs it.
 
@@ -13,7 +13,7 @@ use crate::batch::StepLog;
 use crate::error::RunError;
 use crate::stage::{Step, Work, ordered};
 
-/// How many entries are read at once: each may hold an epoch's worth of records.
+/// How many entries are read at once: each may hold an epoch's worth of notes.
 const PAGE: usize = 16;
 
 /// The kept entries of one ordered stage.
@@ -21,11 +21,11 @@ const PAGE: usize = 16;
 pub(super) struct Kept {
     step: usize,
     stage: Arc<str>,
-    /// The commit that wrote each entry, and the stage's mark behind it; the oldest first.
+    /// The commit that wrote each entry, and how far the stage was behind it; the oldest first.
     entries: VecDeque<(u64, u64)>,
 }
 
-/// Gives every ordered stage its records back.
+/// Gives every ordered stage its notes back.
 pub(super) async fn restore(
     steps: &[Step],
     store: &mut dyn Store,
@@ -40,7 +40,7 @@ pub(super) async fn restore(
             let page = store.state(pipeline, &step.name, after.as_deref(), PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
-            for (key, records) in page {
+            for (key, notes) in page {
                 let mut stage = ordered(stage);
                 let unreadable = |source| RunError::State { stage: step.name.to_string(), source };
                 let epoch = <[u8; 8]>::try_from(key.as_slice()).map(u64::from_be_bytes).map_err(|_| {
@@ -48,8 +48,8 @@ pub(super) async fn restore(
                         "an entry has a key that is not the number of a commit",
                     ))
                 })?;
-                stage.restore(&records).map_err(unreadable)?;
-                entries.push_back((epoch, stage.mark()));
+                stage.restore(&notes).map_err(unreadable)?;
+                entries.push_back((epoch, stage.reached()));
             }
         }
         all.push(Kept { step: at, stage: Arc::clone(&step.name), entries });
@@ -83,23 +83,23 @@ pub(super) fn key(epoch: u64) -> Vec<u8> {
 }
 
 impl Kept {
-    /// The changes that commit number `epoch` makes: the records of its batches, and what is no longer needed now
+    /// The changes that commit number `epoch` makes: the notes of its batches, and what is no longer needed now
     /// that `oldest` is the oldest commit with a checkpoint.
     pub(super) fn commit(&mut self, epoch: u64, oldest: u64, logs: &[StepLog]) -> Vec<StateChange> {
         let mine = || logs.iter().filter(|log| log.step == self.step);
         let Some(last) = mine().next_back() else { return Vec::new() };
         let mut changes = Vec::new();
-        let records: Vec<u8> = mine().flat_map(|log| &log.records).copied().collect();
-        if !records.is_empty() {
-            self.entries.push_back((epoch, last.mark));
-            changes.push(self.change(epoch, Some(records)));
+        let notes: Vec<u8> = mine().flat_map(|log| &log.notes).copied().collect();
+        if !notes.is_empty() {
+            self.entries.push_back((epoch, last.reached));
+            changes.push(self.change(epoch, Some(notes)));
         }
         // How far back the stage looks is the same at every commit, so what the oldest checkpoint needs begins
-        // that far before its own mark.
-        let reach = last.mark - last.floor.min(last.mark);
+        // that far before where the stage was then.
+        let reach = last.reached - last.needed.min(last.reached);
         let then = self.entries.iter().take_while(|(epoch, _)| *epoch <= oldest).last();
-        let floor = then.map_or(0, |(_, mark)| mark.saturating_sub(reach)).min(last.floor);
-        while let Some((old, _)) = self.entries.pop_front_if(|(_, mark)| *mark <= floor) {
+        let needed = then.map_or(0, |(_, reached)| reached.saturating_sub(reach)).min(last.needed);
+        while let Some((old, _)) = self.entries.pop_front_if(|(_, reached)| *reached <= needed) {
             changes.push(self.change(old, None));
         }
         changes

@@ -212,7 +212,7 @@ pub(super) fn run_ordered(
     let now = shared.options.clock.wall();
     let mut stage = ordered(stage);
     let mut pass = Pass::new(shared, step);
-    let mut log = StepLog { step: batch.step, records: Vec::new(), ends: Vec::new(), mark: 0, floor: 0 };
+    let mut log = StepLog { step: batch.step, notes: Vec::new(), ends: Vec::new(), reached: 0, needed: 0 };
     let mut worked = 0_u64;
     for index in 0..batch.slots.len() {
         let slot = &batch.slots[index];
@@ -221,16 +221,16 @@ pub(super) fn run_ordered(
         }
         worked += 1;
         let input = slot.input;
-        let before = log.records.len();
-        let result = catch_unwind(AssertUnwindSafe(|| stage.apply(&slot.item, now, &mut log.records)));
+        let before = log.notes.len();
+        let result = catch_unwind(AssertUnwindSafe(|| stage.apply(&slot.item, now, &mut log.notes)));
         match result {
             Ok(Ok(outcome)) => pass.take(batch, index, Ok(outcome), random),
             Ok(Err(error)) => {
-                log.records.truncate(before);
+                log.notes.truncate(before);
                 pass.fail_for_good(batch, index, error);
             }
             Err(panic) => {
-                log.records.truncate(before);
+                log.notes.truncate(before);
                 // What it remembers may be half-changed, so nothing after this may build on it.
                 let error = panicked(panic.as_ref());
                 let item = batch.slots[index].item.id.to_string();
@@ -238,12 +238,12 @@ pub(super) fn run_ordered(
                 batch.stop_at(input, Failure { stage, item, source: Box::new(error) });
             }
         }
-        log.ends.push((input, log.records.len()));
+        log.ends.push((input, log.notes.len()));
     }
-    (log.mark, log.floor) = (stage.mark(), stage.floor());
+    (log.reached, log.needed) = (stage.reached(), stage.needed());
     drop(stage);
     stats.worked(worked, shared.options.clock.now().since(started));
-    if !log.records.is_empty() {
+    if !log.notes.is_empty() {
         batch.logs.push(log);
     }
     pass.end(batch);

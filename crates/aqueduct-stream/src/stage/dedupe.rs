@@ -46,7 +46,7 @@ pub struct Dedupe<K> {
     /// Items that came, or the newest second.
     now: u64,
     shards: Vec<Shard>,
-    /// The mark at which the next shard is swept.
+    /// The measure at which the next shard is swept.
     sweep_at: u64,
     swept: usize,
     bytes: Vec<u8>,
@@ -55,7 +55,7 @@ pub struct Dedupe<K> {
 /// The first 96 bits of a key's SHA-256.
 type Digest = [u32; 3];
 
-/// The lower half of the mark at which each key was seen. The horizon is shorter than half of what 32 bits count,
+/// The lower half of the measure at which each key was seen. The horizon is shorter than half of what 32 bits count,
 /// and keys behind it are swept, so the upper half is not missed.
 type Shard = HashMap<Digest, u32, BuildHasherDefault<Ready>>;
 
@@ -83,7 +83,7 @@ where
         };
         Self {
             key,
-            // A longer or shorter horizon reads the same records.
+            // A longer or shorter horizon reads the same notes.
             schema: format!("dedupe 1 in {measure} by {meaning}"),
             horizon,
             now: 0,
@@ -177,9 +177,9 @@ where
         Ok(Outcome::Skip("its key was seen before".into()))
     }
 
-    fn restore(&mut self, records: &[u8]) -> Result<(), StateError> {
-        let broken = || StateError::new("its records end in the middle or begin with an unknown mark");
-        let mut rest = records;
+    fn restore(&mut self, notes: &[u8]) -> Result<(), StateError> {
+        let broken = || StateError::new("its notes end in the middle or begin with an unknown sign");
+        let mut rest = notes;
         while let Some((kind, after)) = rest.split_first() {
             rest = match *kind {
                 SEEN => {
@@ -208,11 +208,11 @@ where
         Ok(())
     }
 
-    fn mark(&self) -> u64 {
+    fn reached(&self) -> u64 {
         self.now
     }
 
-    fn floor(&self) -> u64 {
+    fn needed(&self) -> u64 {
         self.now.saturating_sub(self.horizon.reach() + 1)
     }
 
@@ -242,10 +242,10 @@ fn shard_of(digest: &Digest) -> usize {
     digest[2] as usize % SHARDS
 }
 
-/// The lower half of a mark.
+/// The lower half of a measure.
 #[expect(clippy::cast_possible_truncation, reason = "the upper half is cut off on purpose")]
-fn low(mark: u64) -> u32 {
-    mark as u32
+fn low(measure: u64) -> u32 {
+    measure as u32
 }
 
 /// A digest is a hash already: its first 64 bits are taken as they are.

@@ -64,14 +64,14 @@ proptest! {
         let mut found = Vec::new();
         for key in &keys {
             if next_cut == Some(found.len()) {
-                kept.push((stage.mark(), std::mem::take(&mut log)));
-                // What lies below the floor is not needed, so it is not given back.
-                let floor = stage.floor();
-                kept.retain(|(mark, _)| *mark > floor);
+                kept.push((stage.reached(), std::mem::take(&mut log)));
+                // What lies below the needed is not needed, so it is not given back.
+                let needed = stage.needed();
+                kept.retain(|(reached, _)| *reached > needed);
                 stage = fresh();
-                for (mark, records) in &mut kept {
-                    stage.restore(records).unwrap();
-                    *mark = stage.mark();
+                for (reached, notes) in &mut kept {
+                    stage.restore(notes).unwrap();
+                    *reached = stage.reached();
                 }
                 next_cut = cuts.next().map(|cut| found.len() + cut);
             }
@@ -97,7 +97,7 @@ fn time_forgets_and_a_clock_that_goes_back_does_not() {
     assert!(!passes(&mut stage, 2, 121));
     let mut again = dedupe(Horizon::Time(Duration::from_secs(10)));
     again.restore(&log).unwrap();
-    assert_eq!(again.mark(), stage.mark());
+    assert_eq!(again.reached(), stage.reached());
     assert!(!matches!(again.apply(&item(2), Timestamp(0), &mut Vec::new()).unwrap(), Outcome::Keep));
 }
 
@@ -105,7 +105,7 @@ fn time_forgets_and_a_clock_that_goes_back_does_not() {
 fn records_that_are_not_its_own_are_refused() {
     for broken in [&b"\x01abc"[..], b"\x07", b"\x02\x01"] {
         let error = dedupe(Horizon::Items(5)).restore(broken).unwrap_err();
-        assert_eq!(error.to_string(), "its records end in the middle or begin with an unknown mark");
+        assert_eq!(error.to_string(), "its notes end in the middle or begin with an unknown sign");
     }
 }
 

@@ -31,9 +31,14 @@ async fn write(
     check_fence(connection, pipeline, fence).await?;
     let Rewind { checkpoint, tables, state_after, at } = rewind;
     for (from, to) in move_back(connection, pipeline, &checkpoint.positions).await? {
-        delete_between(connection, "aqueduct_dead_letter", Some(pipeline), &from, &to).await?;
+        sqlx::query("delete from aqueduct_dead_letter where pipeline = ? and item_id >= ? and item_id < ?")
+            .bind(pipeline)
+            .bind(&from)
+            .bind(&to)
+            .execute(&mut *connection)
+            .await?;
         for table in &tables {
-            delete_between(connection, table, None, &from, &to).await?;
+            delete_rows(connection, table, &from, &to).await?;
         }
     }
     let marks = shortened(connection, pipeline, checkpoint.files).await?;
@@ -95,18 +100,15 @@ async fn move_back(
     Ok(ranges)
 }
 
-/// Removes what is about items in this range of ids; of one pipeline, where the table has several.
-async fn delete_between(
+/// Removes the rows of items in this range of ids.
+async fn delete_rows(
     connection: &mut SqliteConnection,
     table: &str,
-    pipeline: Option<&str>,
     from: &str,
     to: &str,
 ) -> Result<(), Stop> {
-    let which = if pipeline.is_some() { "pipeline = ?1 and " } else { "" };
-    let delete =
-        format!("delete from {} where {which}{ITEM_ID} >= ?2 and {ITEM_ID} < ?3", rows::quoted(table));
-    sqlx::query(AssertSqlSafe(delete)).bind(pipeline).bind(from).bind(to).execute(connection).await?;
+    let delete = format!("delete from {} where {ITEM_ID} >= ? and {ITEM_ID} < ?", rows::quoted(table));
+    sqlx::query(AssertSqlSafe(delete)).bind(from).bind(to).execute(connection).await?;
     Ok(())
 }
 
