@@ -117,12 +117,12 @@ impl OrderedStage for Faulty<Arc<Mutex<dyn OrderedStage>>> {
         ordered(&self.stage).restore(records)
     }
 
-    fn mark(&self) -> u64 {
-        ordered(&self.stage).mark()
+    fn reached(&self) -> u64 {
+        ordered(&self.stage).reached()
     }
 
-    fn floor(&self) -> u64 {
-        ordered(&self.stage).floor()
+    fn needed(&self) -> u64 {
+        ordered(&self.stage).needed()
     }
 
     fn schema(&self) -> String {
