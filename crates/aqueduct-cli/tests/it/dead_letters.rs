@@ -152,3 +152,16 @@ fn a_purge_asks_and_leaves_rows_and_history() {
     assert_eq!(folder.read("out.jsonl"), "{\"n\":2}\n");
     assert_eq!(folder.run(&[]).code, 4);
 }
+
+#[test]
+fn an_edited_letter_replays_with_its_new_payload_and_one_of_the_source_enters_at_the_first_stage() {
+    let folder = folder();
+    let ids: Vec<String> = items(&folder.call(&["dlq", "ls"])).into_iter().map(str::to_owned).collect();
+    folder.write("mended.json", "{\"n\":50}");
+    folder.call(&["dlq", "edit", &ids[0], "--set", "n=5", "--unset", "m"]);
+    folder.call(&["dlq", "edit", &ids[1], "--payload", "mended.json"]);
+    let call = folder.call(&["dlq", "replay", "--yes"]);
+    assert_eq!(folder.read("out.jsonl"), "{\"n\":2}\n{\"n\":10}\n{\"n\":100}\n", "{call:?}");
+    assert_eq!(items(&folder.call(&["dlq", "ls"])), [&ids[2]], "what nobody mended failed again");
+    assert_eq!(folder.call(&["store", "verify"]).code, 0);
+}

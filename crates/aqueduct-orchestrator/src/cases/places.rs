@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aqueduct_core::PartitionId;
 use aqueduct_store::{SqliteStore, Store, Value};
-use aqueduct_stream::{Csv, CsvFormat, Source};
+use aqueduct_stream::{Csv, CsvFormat, Overflow, Source};
 use serde_json::Value as Json;
 
 use super::CaseError;
@@ -78,7 +78,8 @@ impl Places {
         let settings = &mut spec.settings;
         settings.data_dir.value = text(&folder.join("data"));
         settings.workers.value = 1;
-        // One batch at a time, so that a case is the same each time.
+        // One batch at a time, so that a case is the same each time; and the input waits for its turn.
+        spec.overflow = Overflow::Wait;
         settings.window_items.value = settings.batch_size.value;
         Ok(Self { sinks })
     }

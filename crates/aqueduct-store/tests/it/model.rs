@@ -31,6 +31,10 @@ enum Operation {
     Finish {
         stale: bool,
     },
+    /// Beside the run, whoever holds the fence.
+    Purge {
+        items: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +59,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (prop::collection::vec(0..6_u8, 0..4), rarely()).prop_map(|(items, stale)| Operation::Journal { items, stale }),
         8 => epoch().prop_map(Operation::Commit),
         1 => rarely().prop_map(|stale| Operation::Finish { stale }),
+        1 => prop::collection::vec(0..9_u8, 1..4).prop_map(|items| Operation::Purge { items }),
     ]
 }
 
@@ -365,6 +370,14 @@ async fn play(place: &impl Place, operations: &[Operation]) {
                 let commit = commit(epoch, &model);
                 let written = store.commit(commit).await;
                 assert_eq!(written.is_ok(), model.commit(epoch), "{written:?}");
+            }
+            Operation::Purge { items } => {
+                let items: Vec<String> = items.iter().map(|item| format!("i{item}")).collect();
+                let filter = DeadLetterFilter { items: items.clone(), ..DeadLetterFilter::default() };
+                let purged = store.purge_dead_letters(PIPELINE, filter).await.expect("it can be written");
+                let before = model.letters.len();
+                model.letters.retain(|known| !items.contains(known));
+                assert_eq!(purged.letters, (before - model.letters.len()) as u64);
             }
             Operation::Finish { stale } => {
                 let written = store.finish(PIPELINE, fence(*stale), RunOutcome::Done, Timestamp(0)).await;
