@@ -2,7 +2,7 @@
 
 mod alert;
 mod assert;
-pub(crate) mod exec;
+mod exec;
 mod filter;
 mod map;
 mod sample;
@@ -16,7 +16,7 @@ use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
     Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink,
-    StageError, StdoutSink,
+    StageError, StderrLines, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -38,6 +38,8 @@ pub struct RunRequest {
     /// What `PATH` holds, to look for the programs of exec stages before anything is read. Without it, a missing
     /// one shows with its first item.
     pub search_path: Option<OsString>,
+    /// Who gets what the programs of exec stages write to standard error, each line behind the name of its stage.
+    pub stderr_lines: Option<StderrLines>,
 }
 
 impl Default for RunRequest {
@@ -49,6 +51,7 @@ impl Default for RunRequest {
             progress: Arc::default(),
             metrics: Registry::default(),
             search_path: None,
+            stderr_lines: None,
         }
     }
 }
@@ -57,7 +60,11 @@ impl Default for RunRequest {
 #[must_use = "a pipeline does nothing until it runs"]
 pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
-    let search_path = request.search_path.clone();
+    let programs = exec::Surroundings {
+        clock: clock.clone(),
+        search_path: request.search_path.clone(),
+        stderr_lines: request.stderr_lines.clone(),
+    };
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = match &spec.source.kind {
         SourceKind::Jsonl { path, line_bytes_max } => pipeline
@@ -95,7 +102,7 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 pipeline.stage(&stage.name, assert::Assert::new(when, message.as_deref()))
             }
             StageKind::Exec(exec) => {
-                let exec = exec::stage(spec, exec, &clock, search_path.clone())
+                let exec = exec::stage(spec, &stage.name, exec, &programs)
                     .expect("the file's ranges lie within those of the stage");
                 pipeline.async_stage(&stage.name, exec)
             }

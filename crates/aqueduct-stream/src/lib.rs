@@ -90,7 +90,7 @@ mod typed;
 pub use config::Options;
 pub use connect::Connection;
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError};
-pub use exec::{ExecBuilder, ExecStage};
+pub use exec::{ExecBuilder, ExecStage, StderrLines};
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;
 pub use pipeline::{Pipeline, SinkKind};

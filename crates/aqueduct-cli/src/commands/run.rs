@@ -1,6 +1,6 @@
 use aqueduct_core::{Clock, Counts, Shutdown};
 use aqueduct_orchestrator::{PipelineSpec, RunRequest, SinkKind, assemble};
-use aqueduct_stream::{Ended, Report, RunError, RunFailure, SourceError};
+use aqueduct_stream::{Ended, Report, RunError, RunFailure, SourceError, StderrLines};
 use serde::Serialize;
 
 use super::load;
@@ -79,6 +79,7 @@ pub(super) async fn run(flags: Run) -> Exit {
         clock: Clock::system(),
         shutdown: signal,
         search_path: std::env::var_os("PATH"),
+        stderr_lines: flags.output.verbose.then(|| StderrLines::new(output::message)),
         ..RunRequest::default()
     };
     let live = request.progress.clone();
