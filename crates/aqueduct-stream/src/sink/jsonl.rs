@@ -247,12 +247,15 @@ impl Sink for JsonlSink {
         Arc::new(JsonlEncoder)
     }
 
-    fn connect(&self, sink: &str) -> Result<(), SinkError> {
-        crate::connect::can_write(&self.path).map_err(|source| SinkError::Io {
-            sink: sink.to_owned(),
-            path: self.path.clone(),
-            source,
-        })
+    fn connect(&self, opening: &Opening<'_>) -> Result<(), SinkError> {
+        // As it would be when it is opened, and nothing of that is kept.
+        let opened = Self {
+            name: opening.sink.to_owned(),
+            marks: opening.marks.to_vec(),
+            ..Self::new(self.path.clone())
+        };
+        crate::connect::can_write(&self.path).map_err(|source| opened.io(&self.path, source))?;
+        opened.refuse_unknown()
     }
 
     fn reserve(&mut self, sink: &str) -> Result<(), SinkError> {
