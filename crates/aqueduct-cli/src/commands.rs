@@ -1,13 +1,18 @@
 //! One file a command.
 
 mod check;
+mod checkpoint;
+mod clean;
 mod connect;
 mod dlq;
 mod explain;
 mod init;
+mod preview;
 mod run;
 mod shell;
 mod status;
+mod store;
+mod test;
 
 use aqueduct_orchestrator::{ConfigErrors, Inputs, Override, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::SinkGuarantee;
@@ -27,6 +32,10 @@ pub(crate) async fn run(flags: Flags) -> Exit {
         Command::Explain(look) => explain::explain(&look),
         Command::Status(look) => status::status(&look).await,
         Command::Dlq(dlq) => dlq::dlq(dlq).await,
+        Command::Checkpoint(flags) => checkpoint::checkpoint(flags).await,
+        Command::Clean(flags) => clean::clean(flags).await,
+        Command::Test(flags) => test::test(flags).await,
+        Command::Store(flags) => store::store(flags).await,
         Command::Schema => {
             output::data(&aqueduct_orchestrator::schema::json_schema());
             Exit::Done

@@ -1,8 +1,16 @@
 //! What can be typed.
 
+mod cases;
+mod letters;
+mod upkeep;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::cases::Test;
+pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
+pub(crate) use self::upkeep::{Checkpoint, Clean, Store};
 
 /// Moves items from a source through stages into sinks, each exactly once.
 ///
@@ -24,13 +32,23 @@ pub(crate) enum Command {
     Init(Init),
     /// Checks a pipeline file without touching anything: keys, types, expressions, guarantee
     Check(Check),
+    /// Runs the cases of a pipeline: real stages, ledger and sinks in a private folder, with virtual time
+    Test(Test),
     /// Tells what a pipeline does, what each sink guarantees and why
     Explain(Look),
     /// Tells how far a pipeline is, while it runs or after
     Status(Look),
-    /// Looks at the items that were set aside
+    /// Looks at the items that were set aside, takes them out, mends and removes them
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Looks at the places that a pipeline can be taken back to
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
+    /// Removes what a pipeline does not need any more; with --all everything, so that it starts over
+    Clean(Clean),
+    /// Looks after what a pipeline has stored
+    #[command(subcommand)]
+    Store(Store),
     /// Prints a JSON Schema of the pipeline file, for editors
     Schema,
     /// Prints a script that lets a shell complete commands and flags
@@ -56,11 +74,23 @@ pub(crate) enum Command {
 const RUN_EXAMPLES: &str = "\
 Examples:
   aqueduct run pipeline.toml                       run to the end of the input
-  aqueduct run pipeline.toml --limit 100           try the first 100 items, then continue without it
+  aqueduct run pipeline.toml --dry-run             see what each stage makes of the first items; nothing is written
+  aqueduct run pipeline.toml --limit 100           run the first 100 items, then continue without it
+  aqueduct run pipeline.toml --resume epoch-40 --rollback
+                                                   take everything back to a checkpoint, and go on from there
   aqueduct run pipeline.toml --set run.workers=8   change one key of the file for this run
   aqueduct run pipeline.toml -o json | jq .delivered
 
 Ctrl-C finishes and commits what is in flight (exit 75); a second Ctrl-C stops at once. Nothing is lost either way.";
+
+const REPLAY_HELP: &str = "\
+A letter goes in the same commit that has what became of it: one that fails again is there again, with its attempts
+counted on, and a replay that is cut short has lost nothing. Checkpoints from before a replay are dropped, since going
+back over it would undo it. Exit 3 when letters are left: they failed again, or their stage is gone.
+
+Examples:
+  aqueduct dlq replay pipeline.toml --stage score --rate 50
+  aqueduct dlq replay pipeline.toml --reason timeout --since '2h ago' --yes -o json";
 
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -69,6 +99,19 @@ pub(crate) struct Run {
     /// Read at most this many items, commit them and end (exit 75 when there are more)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+    /// Show what each stage makes of the first items (10, or as many as --limit says). Writes nothing; stages that
+    /// call programs do call them
+    #[arg(long, conflicts_with_all = ["resume", "rollback", "accept_change"])]
+    pub(crate) dry_run: bool,
+    /// Go back to this checkpoint first (see `aqueduct checkpoint ls`), and continue from there
+    #[arg(long, value_name = "CHECKPOINT")]
+    pub(crate) resume: Option<String>,
+    /// With --resume: remove what was written behind the checkpoint from files and from tables without a key
+    #[arg(long, requires = "resume")]
+    pub(crate) rollback: bool,
+    /// Run although the source, what a stage remembers, or the columns of a sink have changed since the last run
+    #[arg(long)]
+    pub(crate) accept_change: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -142,16 +185,12 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dlq {
-    /// Lists dead letters: item, stage, reason
+    /// Lists dead letters: item, stage, reason; 1,000 of them unless --limit says otherwise
     Ls {
         #[command(flatten)]
         look: Look,
-        /// Only those of this stage (`source` for input that could not be read)
-        #[arg(long)]
-        stage: Option<String>,
-        /// At most this many
-        #[arg(long, value_name = "N", default_value_t = 1000)]
-        limit: usize,
+        #[command(flatten)]
+        letters: Letters,
     },
     /// Shows one dead letter whole: reason, attempts, payload, original bytes
     Show {
@@ -160,6 +199,15 @@ pub(crate) enum Dlq {
         #[command(flatten)]
         look: Look,
     },
+    /// Writes dead letters whole, one JSON object a line: payload, original bytes, reason
+    Export(Export),
+    /// Changes the payload of a dead letter, so that its replay works with what is right
+    Edit(Edit),
+    /// Puts dead letters back on their way, at the stage that failed on them
+    #[command(after_help = REPLAY_HELP)]
+    Replay(Replay),
+    /// Removes dead letters for good. Rows, positions and the counts of the ledger stay
+    Purge(Purge),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, messages to standard error. Exit codes are in [`exit`].
 
+mod ask;
 mod commands;
 mod exit;
 mod flags;

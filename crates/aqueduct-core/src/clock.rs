@@ -74,6 +74,8 @@ struct ManualState {
     wall_start: i64,
     order: u64,
     waiting: BinaryHeap<Waiter>,
+    /// How many [`Busy`] there are.
+    busy: usize,
 }
 
 /// Sorted so that the heap gives the earliest deadline first, and first come first served among equals.
@@ -142,6 +144,20 @@ impl Clock {
         }
     }
 
+    /// Says that something is under way that does not wait for this clock, such as work on a thread or the answer of
+    /// a service, until the guard is dropped. The owner of a manual clock leaves it alone meanwhile, so that a time
+    /// limit in virtual time does not run out over work in real time. It costs a system clock nothing.
+    #[must_use = "the work counts as done when the guard is dropped"]
+    pub fn busy(&self) -> Busy {
+        match &self.0 {
+            Source::System { .. } => Busy(None),
+            Source::Manual(state) => {
+                lock(state).busy += 1;
+                Busy(Some(Arc::clone(state)))
+            }
+        }
+    }
+
     /// Waits for `duration` on this clock.
     ///
     /// # Panics
@@ -178,6 +194,18 @@ impl Clock {
     }
 }
 
+/// Work under way beside a clock; see [`Clock::busy`].
+#[derive(Debug)]
+pub struct Busy(Option<Arc<Mutex<ManualState>>>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(state) = &self.0 {
+            lock(state).busy -= 1;
+        }
+    }
+}
+
 /// The owner's side of a manual clock.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Mutex<ManualState>>);
@@ -203,6 +231,12 @@ impl ManualClock {
         state.now += step;
         wake_due(&mut state);
         Some(step)
+    }
+
+    /// Tells whether something is under way that does not wait for the clock; see [`Clock::busy`].
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        lock(&self.0).busy > 0
     }
 
     /// Tells how many sleeps are under way.

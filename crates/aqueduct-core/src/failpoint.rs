@@ -31,6 +31,7 @@ pub const SABOTAGES: &[&str] = &[
     "dead-letter-error-swallowed",
     "fsync-error-ignored",
     "item-lost",
+    "letter-removed-first",
 ];
 
 /// The error that a point gives when its plan says `error`.

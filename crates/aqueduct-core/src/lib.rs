@@ -54,13 +54,15 @@ mod item;
 pub mod json;
 mod position;
 mod random;
+mod rfc3339;
 mod shutdown;
 
 pub use class::{Classified, ErrorClass};
-pub use clock::{Clock, Instant, ManualClock, Timestamp};
+pub use clock::{Busy, Clock, Instant, ManualClock, Timestamp};
 pub use counts::{Counts, Imbalance};
 pub use item::{Item, ItemId, ItemIdError, PartitionId, Payload, PayloadError, SourceId, TypedPayload};
 pub use json::{Record, RecordBuilder};
 pub use position::{Fence, Position, Revision};
 pub use random::Random;
+pub use rfc3339::TimestampError;
 pub use shutdown::{Phase, Shutdown, ShutdownSignal};

@@ -2,9 +2,11 @@
 
 mod alert;
 mod assert;
+mod dedupe;
 mod exec;
 mod filter;
 mod map;
+mod route;
 mod sample;
 mod split;
 
@@ -15,8 +17,8 @@ use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
 use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress, SqliteSink,
-    StageError, StderrLines, StdoutSink,
+    Fault, Guarantee as RouteGuarantee, Jsonl, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
+    Resume, SqliteSink, StageError, StderrLines, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -27,6 +29,10 @@ use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SourceK
 pub struct RunRequest {
     /// Reads at most this many items.
     pub limit: Option<u64>,
+    /// Goes back to a kept checkpoint first.
+    pub resume: Option<Resume>,
+    /// Runs although the source, a state's meaning or columns have changed.
+    pub accept_change: bool,
     /// Where time comes from.
     pub clock: Clock,
     /// Who may ask the run to drain or stop.
@@ -35,6 +41,8 @@ pub struct RunRequest {
     pub progress: Arc<Progress>,
     /// Where metrics are registered.
     pub metrics: Registry,
+    /// How stages fail before they work, by the name of the stage. For tests of pipelines.
+    pub faults: Vec<(String, Fault)>,
     /// What `PATH` holds, to look for the programs of exec stages before anything is read. Without it, a missing
     /// one shows with its first item.
     pub search_path: Option<OsString>,
@@ -46,10 +54,13 @@ impl Default for RunRequest {
     fn default() -> Self {
         Self {
             limit: None,
+            resume: None,
+            accept_change: false,
             clock: Clock::system(),
             shutdown: ShutdownSignal::never(),
             progress: Arc::default(),
             metrics: Registry::default(),
+            faults: Vec::new(),
             search_path: None,
             stderr_lines: None,
         }
@@ -65,6 +76,7 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
         search_path: request.search_path.clone(),
         stderr_lines: request.stderr_lines.clone(),
     };
+    let faults = request.faults.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = match &spec.source.kind {
         SourceKind::Jsonl { path, line_bytes_max } => pipeline
@@ -85,6 +97,12 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                     clock: clock.clone(),
                 };
                 pipeline.stage(&stage.name, alert)
+            }
+            StageKind::Route { routes, all, otherwise } => {
+                pipeline.stage(&stage.name, route::Route::new(routes, *all, otherwise))
+            }
+            StageKind::Dedupe { key, horizon } => {
+                pipeline.ordered_stage(&stage.name, dedupe::dedupe(key, *horizon))
             }
             StageKind::Split { field, name, keep, items_max } => {
                 let split = split::Split {
@@ -108,6 +126,12 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             }
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));
+        for (_, fault) in faults.iter().filter(|(name, _)| *name == stage.name) {
+            pipeline = pipeline.faulted(fault.clone());
+        }
+        if let Some(branch) = &stage.branch {
+            pipeline = pipeline.on_branch(branch);
+        }
     }
     for sink in &spec.sinks {
         pipeline = match &sink.kind {
@@ -124,6 +148,10 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             SinkKind::Jsonl { path } => pipeline.sink(&sink.name, JsonlSink::new(spec.path(path))),
             SinkKind::Stdout => pipeline.sink(&sink.name, StdoutSink::new()),
         };
+        pipeline = pipeline.on_error(rule(sink.on_error));
+        if let Some(branch) = &sink.branch {
+            pipeline = pipeline.on_branch(branch);
+        }
     }
     pipeline
 }
@@ -137,10 +165,15 @@ fn options(spec: &PipelineSpec, request: RunRequest) -> Options {
         window_bytes: settings.window_bytes.value,
         window_items: settings.window_items.value,
         checkpoint_interval: settings.checkpoint_interval.value,
+        retention: spec.retention.clone(),
         limit: request.limit,
+        overflow: spec.overflow,
+        resume: request.resume,
+        accept_change: request.accept_change,
         guarantee: spec.guarantee.map(|guarantee| match guarantee {
             Guarantee::ExactlyOnce => RouteGuarantee::ExactlyOnce,
             Guarantee::AtLeastOnce => RouteGuarantee::AtLeastOnce,
+            Guarantee::AtMostOnce => RouteGuarantee::AtMostOnce,
         }),
         data_dir: Some(spec.path(&settings.data_dir.value)),
         configuration: configuration(spec),

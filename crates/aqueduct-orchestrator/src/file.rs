@@ -11,9 +11,11 @@ mod overrides;
 mod pipeline;
 mod reader;
 mod references;
+mod retention;
 mod sinks;
 mod stages;
 mod tree;
+mod ways;
 
 use std::fmt;
 use std::io::{self, Read as _};

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use aqueduct_store::{DeadLetter, DeadLetterFilter, Ledger, OpenError, ReadError, SqliteStore, Store};
+use aqueduct_store::{
+    Checkpoint, DeadLetter, DeadLetterFilter, DeadLetterTotal, Ledger, OpenError, ReadError, Removed,
+    SqliteStore, Store,
+};
 
 use crate::spec::{PipelineSpec, SinkKind};
 
@@ -91,5 +94,35 @@ impl Inspection {
     /// [`InspectError::Read`].
     pub async fn dead_letter_count(&mut self) -> Result<u64, InspectError> {
         Ok(self.store.dead_letter_count(&self.pipeline).await?)
+    }
+
+    /// Adds up the dead letters that a filter admits.
+    ///
+    /// # Errors
+    ///
+    /// [`InspectError::Read`].
+    pub async fn dead_letter_total(
+        &mut self,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterTotal, InspectError> {
+        Ok(self.store.dead_letter_total(&self.pipeline, filter).await?)
+    }
+
+    /// Reads the kept checkpoints, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`InspectError::Read`].
+    pub async fn checkpoints(&mut self) -> Result<Vec<Checkpoint>, InspectError> {
+        Ok(self.store.checkpoints(&self.pipeline).await?)
+    }
+
+    /// Tells what retention has removed so far.
+    ///
+    /// # Errors
+    ///
+    /// [`InspectError::Read`].
+    pub async fn removed(&mut self) -> Result<Removed, InspectError> {
+        Ok(self.store.removed(&self.pipeline).await?)
     }
 }

@@ -72,18 +72,24 @@
 //! CVSS is FIRST's specification of version 3.1, see [`cvss_base_score`].
 
 mod assembly;
+pub mod cases;
+mod clean;
 mod error;
 mod expression;
 mod file;
 mod inspect;
+mod outputs;
 mod redacted;
 pub mod reference;
 pub mod schema;
 mod settings;
 mod spec;
 mod suggest;
+mod upkeep;
+mod verify;
 
 pub use assembly::{RunRequest, assemble};
+pub use clean::{CleanError, CleanPlan, CleanScope, vacuum};
 pub use error::{ConfigError, ConfigErrors, CvssError, EvaluationError, ExpressionError, Place};
 pub use expression::{Engine, Expression, Type, Value, cvss_base_score};
 pub use file::{Inputs, Override};
@@ -91,6 +97,8 @@ pub use inspect::{InspectError, Inspection, ledger_path};
 pub use redacted::Redacted;
 pub use settings::{Origin, Ratio, Setting, SettingLine, Settings};
 pub use spec::{
-    ExecSpec, Feed, Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind, SourceSpec,
-    StageKind, StageSpec,
+    ExecSpec, Feed, Guarantee, OnError, Otherwise, PipelineSpec, RetrySpec, SinkKind, SinkSpec, SourceKind,
+    SourceSpec, StageKind, StageSpec,
 };
+pub use upkeep::{Upkeep, UpkeepError, hold};
+pub use verify::{Finding, InspectedStore, Severity, Verification, inspect_stores, verify};

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aqueduct_store::Retention;
+use aqueduct_stream::{Horizon, Overflow};
+
 use crate::expression::Expression;
 use crate::redacted::Redacted;
 use crate::settings::Settings;
@@ -25,6 +28,10 @@ pub struct PipelineSpec {
     pub sinks: Vec<SinkSpec>,
     /// How it runs, and where each value came from.
     pub settings: Settings,
+    /// What happens when the source is faster than the stages.
+    pub overflow: Overflow,
+    /// What stays of checkpoints and dead letters.
+    pub retention: Retention,
 }
 
 impl PipelineSpec {
@@ -42,6 +49,8 @@ pub enum Guarantee {
     ExactlyOnce,
     /// Every item, some of them again after a crash.
     AtLeastOnce,
+    /// No item twice; those that a crash cuts off not at all.
+    AtMostOnce,
 }
 
 /// Where items come from.
@@ -85,6 +94,8 @@ pub struct StageSpec {
     pub name: String,
     /// What it does.
     pub kind: StageKind,
+    /// The branch whose items it takes; without one, those that no route has sent away.
+    pub branch: Option<String>,
     /// What happens to items it fails on.
     pub on_error: OnError,
     /// How it tries errors that may pass again, and all errors with [`OnError::Retry`]. Without it, as the engine
@@ -132,6 +143,23 @@ pub enum StageKind {
         /// The value of `threshold`.
         threshold: f64,
     },
+    /// Sends items to branches and sinks.
+    Route {
+        /// Names and conditions, in order. A name is a branch that a later stage or sink takes, else a sink. No
+        /// condition is known to give anything but true or false.
+        routes: Vec<(String, Arc<Expression>)>,
+        /// A copy goes wherever a condition holds, instead of the item where the first does.
+        all: bool,
+        /// Where items go for which none holds.
+        otherwise: Otherwise,
+    },
+    /// Lets the first item of each key pass.
+    Dedupe {
+        /// What the key is.
+        key: Arc<Expression>,
+        /// How far back keys are remembered.
+        horizon: Horizon,
+    },
     /// Makes an item of each element of a list.
     Split {
         /// The field that holds the list.
@@ -164,6 +192,19 @@ pub enum StageKind {
     Exec(Box<ExecSpec>),
 }
 
+/// What becomes of an item for which no route holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Otherwise {
+    /// It goes to this branch or sink.
+    To(String),
+    /// It is left out and counted.
+    Skip,
+    /// It goes on to the next stage.
+    Pass,
+    /// It is an error of the stage.
+    Fail,
+}
+
 /// A program that works on items; [`aqueduct_stream::ExecStage`] has the protocol.
 #[derive(Clone, Debug)]
 pub struct ExecSpec {
@@ -194,6 +235,8 @@ impl StageKind {
         match self {
             Self::Map { set, .. } => set.iter().map(|(_, expression)| &**expression).collect(),
             Self::Filter { when } | Self::Alert { when, .. } | Self::Assert { when, .. } => vec![when],
+            Self::Route { routes, .. } => routes.iter().map(|(_, expression)| &**expression).collect(),
+            Self::Dedupe { key, .. } => vec![key],
             Self::Sample { key, .. } => key.as_deref().into_iter().collect(),
             Self::Split { .. } | Self::Exec(_) => Vec::new(),
         }
@@ -207,6 +250,10 @@ pub struct SinkSpec {
     pub name: String,
     /// What it is.
     pub kind: SinkKind,
+    /// The branch whose items it takes.
+    pub branch: Option<String>,
+    /// What happens to items that it cannot take. Never [`OnError::Retry`].
+    pub on_error: OnError,
     /// What it takes.
     pub feed: Feed,
 }
@@ -218,6 +265,8 @@ pub enum Feed {
     Items,
     /// The records of the alert stages that name it.
     Alerts,
+    /// What routes send it, by its name or by its branch.
+    Routed,
 }
 
 /// The types of sinks.

@@ -1,8 +1,10 @@
 use aqueduct_core::{Counts, Fence, PartitionId, Position, Revision, Timestamp};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use crate::dead_letter::{DeadLetter, DeadLetterFilter};
-use crate::error::{ClaimError, CommitError, ReadError};
+use crate::dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Purged};
+use crate::error::{ClaimError, CommitError, EditError, ReadError};
+use crate::retention::{Removed, Retention};
 use crate::row::{Rows, Table};
 
 /// Rows, positions and everything between them, changed together or not at all.
@@ -12,7 +14,8 @@ use crate::row::{Rows, Table};
 pub trait Store: Send {
     /// Takes the pipeline over: raises its fence, gives new partitions their numbers, and reads the ledger.
     ///
-    /// Partitions keep the number of their first sight. From here on every older run is fenced off.
+    /// Partitions keep the number of their first sight. From here on every older run is fenced off. What an
+    /// older run left in flight is abandoned from here on, since nobody works on it any more.
     ///
     /// # Errors
     ///
@@ -42,6 +45,20 @@ pub trait Store: Send {
     ///
     /// Not cancel safe: a dropped call may or may not have committed. Reopen and read.
     async fn commit(&mut self, commit: Commit) -> Result<(), CommitError>;
+
+    /// Takes the pipeline back to one of its checkpoints, all of it or nothing: positions, totals and file marks
+    /// are what they were (a file that came later is marked with length 0), the letters of items behind it go,
+    /// and so do later checkpoints, later state and the rows that [`Rewind::tables`] holds of items behind it. The
+    /// epoch goes on counting.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`], like a commit.
+    ///
+    /// # Complexity
+    ///
+    /// Linear in what is removed.
+    async fn rewind(&mut self, pipeline: &str, fence: Fence, rewind: Rewind) -> Result<(), CommitError>;
 
     /// Notes how a run ended. For people: nothing depends on it. Conditional on the fence.
     ///
@@ -81,6 +98,79 @@ pub trait Store: Send {
     /// [`ReadError`].
     async fn dead_letter_count(&mut self, pipeline: &str) -> Result<u64, ReadError>;
 
+    /// Adds up the dead letters that a filter admits; its page and limit do not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    ///
+    /// # Complexity
+    ///
+    /// Linear in the number of letters that are kept.
+    async fn dead_letter_total(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterTotal, ReadError>;
+
+    /// Gives a dead letter another payload, if it is still the one that was read.
+    ///
+    /// It takes no part in the fence: it moves no position, and a run never reads letters. A replay does, and
+    /// resolves what it has read; so a caller holds the pipeline's data folder while it edits.
+    ///
+    /// # Errors
+    ///
+    /// [`EditError`]; nothing was changed.
+    async fn edit_dead_letter(&mut self, pipeline: &str, edit: DeadLetterEdit) -> Result<(), EditError>;
+
+    /// Removes the first dead letters that a filter admits, at most its limit, in one transaction. Rows, positions
+    /// and counts stay as they are.
+    ///
+    /// It takes no part in the fence and may be called beside a run, which then waits for one step at most: call it
+    /// with the last letter of the step before until nothing is left. A letter that a replay is working on is
+    /// replayed although it is purged, as if the purge had come after it.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing of this step was removed.
+    async fn purge_dead_letters(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<Purged, CommitError>;
+
+    /// Removes what retention does not keep: all surplus checkpoints, and at most
+    /// [`Retention::LETTERS_REMOVED_MAX`] dead letters.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing was removed.
+    ///
+    /// # Complexity
+    ///
+    /// Linear in the number of checkpoints and of what is removed, not in what stays.
+    async fn retain(
+        &mut self,
+        pipeline: &str,
+        retention: &Retention,
+        at: Timestamp,
+    ) -> Result<Removed, CommitError>;
+
+    /// Tells what retention has removed over the pipeline's whole life.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    async fn removed(&mut self, pipeline: &str) -> Result<Removed, ReadError>;
+
+    /// Removes everything that the ledger knows of a pipeline, so that its next run starts over. Rows in tables of
+    /// sinks stay. A run that is still under way is fenced off.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing was removed.
+    async fn forget(&mut self, pipeline: &str) -> Result<(), CommitError>;
+
     /// Reads the kept checkpoints, oldest first.
     ///
     /// # Errors
@@ -88,12 +178,18 @@ pub trait Store: Send {
     /// [`ReadError`].
     async fn checkpoints(&mut self, pipeline: &str) -> Result<Vec<Checkpoint>, ReadError>;
 
-    /// Reads all state of one stage, in the order of the keys.
+    /// Reads a page of the state of one stage, in the order of the keys: at most `limit` entries behind `after`.
     ///
     /// # Errors
     ///
     /// [`ReadError`].
-    async fn state(&mut self, pipeline: &str, stage: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError>;
+    async fn state(
+        &mut self,
+        pipeline: &str,
+        stage: &str,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError>;
 
     /// Reads the journal entries that no commit has consumed, in the order of stage, item and call.
     ///
@@ -167,10 +263,12 @@ pub struct Advance {
     pub from: Revision,
     /// The new position.
     pub to: Position,
+    /// The least id that an item behind this position can have, as text. Rewinding removes what is not less.
+    pub next_item: String,
 }
 
 /// How much of an output file is committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMark {
     /// The sink.
     pub sink: String,
@@ -221,6 +319,10 @@ pub struct Commit {
     pub rows: Vec<Rows>,
     /// What could not be processed.
     pub dead_letters: Vec<DeadLetter>,
+    /// Dead letters, by item and stage, that a replay has worked on again. They go before [`Commit::dead_letters`]
+    /// come, and leave the total of dead letters. Checkpoints from before a replay cannot be gone back to, so
+    /// they go as well.
+    pub resolved: Vec<(String, String)>,
     /// Changes of stages' states.
     pub state: Vec<StateChange>,
     /// Items whose journal entries this epoch consumes, as text.
@@ -231,17 +333,17 @@ pub struct Commit {
     pub advances: Vec<Advance>,
     /// What happened in this epoch; added to the pipeline's total.
     pub counts: Counts,
+    /// Items that an earlier commit counted as in flight and this one accounts for; they leave that total.
+    pub landed: u64,
+    /// Adds the columns that a table of this pipeline lacks, instead of refusing it.
+    pub widen: bool,
     /// Records a checkpoint of this name with the positions and totals as they are after this commit.
     pub checkpoint: Option<String>,
-    /// How many checkpoints to keep when one is recorded; the oldest go.
-    pub checkpoints_kept: usize,
+    /// What stays of checkpoints and dead letters when a checkpoint is recorded.
+    pub retention: Retention,
 }
 
 impl Commit {
-    /// How many checkpoints are kept unless the caller says otherwise: enough to go back over a bad hour,
-    /// and a bounded ledger.
-    pub const CHECKPOINTS_KEPT: usize = 16;
-
     /// Starts an empty epoch.
     #[must_use]
     pub fn new(pipeline: impl Into<String>, fence: Fence, at: Timestamp) -> Self {
@@ -252,13 +354,16 @@ impl Commit {
             tables: Vec::new(),
             rows: Vec::new(),
             dead_letters: Vec::new(),
+            resolved: Vec::new(),
             state: Vec::new(),
             consumed: Vec::new(),
             files: Vec::new(),
             advances: Vec::new(),
             counts: Counts::default(),
+            landed: 0,
+            widen: false,
             checkpoint: None,
-            checkpoints_kept: Self::CHECKPOINTS_KEPT,
+            retention: Retention::default(),
         }
     }
 }
@@ -273,9 +378,35 @@ pub struct Checkpoint {
     /// When.
     pub at: Timestamp,
     /// All positions at that epoch.
-    pub positions: Vec<(PartitionId, Position)>,
+    pub positions: Vec<CheckpointPosition>,
+    /// All committed files at that epoch, by sink and part.
+    pub files: Vec<FileMark>,
     /// The totals at that epoch.
     pub counts: Counts,
+}
+
+/// How far one partition was at a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointPosition {
+    /// The partition's number.
+    pub partition: u32,
+    /// Its position.
+    pub position: Position,
+    /// The least id that an item behind that position can have; see [`Advance::next_item`].
+    pub next_item: String,
+}
+
+/// Where to go back to, and what goes.
+#[derive(Clone, Debug)]
+pub struct Rewind {
+    /// The checkpoint, as [`Store::checkpoints`] gave it.
+    pub checkpoint: Checkpoint,
+    /// The tables of this database whose rows of later items are removed.
+    pub tables: Vec<String>,
+    /// State whose key is greater than this is removed.
+    pub state_after: Vec<u8>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// How a run ended.
@@ -321,6 +452,8 @@ pub struct Ledger {
     pub fence: Fence,
     /// How often the configuration has changed.
     pub generation: u64,
+    /// What the newest run was made of, as its claim said.
+    pub configuration: String,
     /// The number of commits so far.
     pub epoch: u64,
     /// All partitions ever read, by number.

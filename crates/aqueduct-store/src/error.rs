@@ -222,6 +222,43 @@ impl Classified for CommitError {
     }
 }
 
+/// A dead letter that cannot be edited. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// There is no such letter any more.
+    #[error("the dead letter of item {item_id} at {stage} is gone: somebody purged or replayed it")]
+    Gone {
+        /// The item.
+        item_id: String,
+        /// The stage.
+        stage: String,
+    },
+    /// Somebody changed the letter after it was read. Read it again.
+    #[error(
+        "the dead letter of item {item_id} at {stage} was changed by somebody else; look at it and edit it again"
+    )]
+    Changed {
+        /// The item.
+        item_id: String,
+        /// The stage.
+        stage: String,
+    },
+    /// The write failed.
+    #[error(transparent)]
+    Write(#[from] CommitError),
+}
+
+impl Classified for EditError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Gone { .. } => ErrorClass::Invalid,
+            Self::Changed { .. } => ErrorClass::Cancelled,
+            Self::Write(error) => error.class(),
+        }
+    }
+}
+
 /// A read that failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

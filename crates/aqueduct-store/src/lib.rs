@@ -36,7 +36,8 @@
 //! let claimed = store.claim(claim).await?;
 //! let part = &claimed.partitions[0];
 //! let mut commit = Commit::new("demo", claimed.fence, Timestamp(1));
-//! commit.advances.push(Advance { partition: part.id, from: part.revision, to: Position::new("42") });
+//! let next_item = "a0a0b42".to_owned();
+//! commit.advances.push(Advance { partition: part.id, from: part.revision, to: Position::new("42"), next_item });
 //! store.commit(commit).await?;
 //! let ledger = store.ledger("demo").await?.ok_or("claimed above")?;
 //! assert_eq!(ledger.partitions[0].position, Some(Position::new("42")));
@@ -57,13 +58,17 @@ mod backends;
 mod contract;
 mod dead_letter;
 mod error;
+mod facts;
+mod retention;
 mod row;
 
 pub use backends::{MemoryStore, SqliteStore};
 pub use contract::{
-    Advance, Checkpoint, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger, PartitionState,
-    RunOutcome, RunState, StateChange, Store,
+    Advance, Checkpoint, CheckpointPosition, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry,
+    Ledger, PartitionState, Rewind, RunOutcome, RunState, StateChange, Store,
 };
-pub use dead_letter::{DeadLetter, DeadLetterFilter, Original};
-pub use error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
+pub use dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Original, Purged};
+pub use error::{BackendError, ClaimError, CommitError, EditError, OpenError, ReadError};
+pub use facts::{PipelineFacts, StoreFacts, TableFacts};
+pub use retention::{Removed, Retention};
 pub use row::{Column, Conflict, ITEM_ID, Rows, Table, Value};

@@ -1,6 +1,6 @@
 //! A batch on its way through the stages.
 
-use aqueduct_core::{Classified, Counts, ErrorClass, Item, Payload, Timestamp};
+use aqueduct_core::{Busy, Classified, Counts, ErrorClass, Item, Payload, Timestamp};
 use aqueduct_store::{DeadLetter, Original};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -9,13 +9,20 @@ use crate::error::StageError;
 use crate::rule::OnError;
 use crate::sink::Encoded;
 use crate::source::{Chunk, ChunkContent};
-use crate::stage::{Emission, Outcome};
+use crate::stage::{Emission, Lane, Outcome};
 
 /// One chunk and what has become of its items so far.
+#[derive(Debug)]
 pub(crate) struct Batch {
     /// Its place in the order of the input, over all partitions.
     pub(crate) sequence: u64,
     pub(crate) chunk: Chunk,
+    /// Items that were let go just before it; its position lies behind them.
+    pub(crate) dropped: u64,
+    /// It needs no decoding.
+    pub(crate) decoded: bool,
+    /// It comes from dead letters, and moves no position.
+    pub(crate) replayed: bool,
     /// The inputs, in their order; slots and events name them by index.
     pub(crate) inputs: Vec<Input>,
     pub(crate) slots: Vec<Slot>,
@@ -23,24 +30,42 @@ pub(crate) struct Batch {
     pub(crate) step: usize,
     pub(crate) events: Vec<(u32, Event)>,
     pub(crate) letters: Vec<(u32, DeadLetter)>,
+    /// What ordered stages want to remember of it.
+    pub(crate) logs: Vec<StepLog>,
     /// The first input on which the run must stop, and why.
     pub(crate) cut: Option<(u32, Failure)>,
     pub(crate) retries: u64,
+    /// Held while the batch is worked on, and not while it waits.
+    pub(crate) busy: Option<Busy>,
 }
 
 /// One input of a batch.
+#[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) offset: u64,
     pub(crate) original: Bytes,
+    /// The dead letter that it comes from; boxed, since few do.
+    pub(crate) prior: Option<Box<Prior>>,
+}
+
+/// What a replayed dead letter said.
+#[derive(Debug)]
+pub(crate) struct Prior {
+    /// Item and stage.
+    pub(crate) key: (String, String),
+    pub(crate) original: Original,
+    pub(crate) attempts: u32,
+    pub(crate) first: Timestamp,
 }
 
 /// An item on its way, and where it came from.
+#[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) item: Item,
     pub(crate) input: u32,
-    /// The sink it was sent to past the other stages.
-    pub(crate) to: Option<usize>,
-    /// The stage it waits for.
+    /// The way it is on.
+    pub(crate) lane: Lane,
+    /// The first stage that it has not been through.
     pub(crate) step: usize,
     /// The ordinal of its next child.
     children: u32,
@@ -58,6 +83,27 @@ pub(crate) enum Event {
     DeadLettered,
 }
 
+/// The notes that one ordered stage appended for the items of one batch.
+#[derive(Debug)]
+pub(crate) struct StepLog {
+    pub(crate) step: usize,
+    pub(crate) notes: Vec<u8>,
+    /// The input of each item, and where its notes end; inputs never fall.
+    pub(crate) ends: Vec<(u32, usize)>,
+    /// How far the stage is behind the batch, and how far back it looks.
+    pub(crate) reached: u64,
+    pub(crate) needed: u64,
+}
+
+impl StepLog {
+    /// Forgets the notes of inputs from `cut` on.
+    fn cut(mut self, cut: u32) -> Self {
+        let kept = self.ends.partition_point(|(input, _)| *input < cut);
+        self.notes.truncate(kept.checked_sub(1).map_or(0, |last| self.ends[last].1));
+        self
+    }
+}
+
 /// An item on which the run stops.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -70,6 +116,8 @@ pub(crate) struct Failure {
 pub(crate) struct Finished {
     pub(crate) sequence: u64,
     pub(crate) chunk: Chunk,
+    /// It comes from dead letters, and moves no position.
+    pub(crate) replayed: bool,
     /// What it became; `None` when the run was stopped before it was worked on.
     pub(crate) results: Option<Results>,
 }
@@ -79,6 +127,9 @@ pub(crate) struct Results {
     /// One for each sink.
     pub(crate) encoded: Vec<Encoded>,
     pub(crate) letters: Vec<DeadLetter>,
+    pub(crate) logs: Vec<StepLog>,
+    /// Dead letters that this is what became of, by item and stage.
+    pub(crate) resolved: Vec<(String, String)>,
     pub(crate) retries: u64,
     /// How far the batch goes: to the chunk's end, or to an offset in it; `None` when not even its first item.
     pub(crate) until: Until,
@@ -98,7 +149,7 @@ impl Slot {
         Self {
             item,
             input,
-            to: None,
+            lane: Lane::Main,
             step: 0,
             children: 0,
             attempts: 0,
@@ -111,7 +162,17 @@ impl Slot {
     fn child(&mut self, payload: Payload) -> Self {
         let id = self.item.id.child(self.children);
         self.children += 1;
-        Self::new(Item { id, payload }, self.input)
+        Self { lane: self.lane, ..Self::new(Item { id, payload }, self.input) }
+    }
+
+    /// Puts it on a way, in front of a stage, with so many children born already.
+    pub(crate) fn enter(&mut self, step: usize, lane: Lane, children: u32) {
+        (self.step, self.lane, self.children) = (step, lane, children);
+    }
+
+    /// Whether it waits for this stage: it is on the stage's way and has not been through it.
+    pub(crate) fn waits_for(&self, step: usize, lane: Lane) -> bool {
+        self.step <= step && self.lane == lane
     }
 
     /// What the retry schedule needs to know about this item: when it failed first, and its last wait.
@@ -137,13 +198,18 @@ impl Batch {
         Self {
             sequence,
             chunk,
+            dropped: 0,
+            decoded: false,
+            replayed: false,
             inputs: Vec::new(),
             slots: Vec::new(),
             step: 0,
             events: Vec::new(),
             letters: Vec::new(),
+            logs: Vec::new(),
             cut: None,
             retries: 0,
+            busy: None,
         }
     }
 
@@ -153,13 +219,17 @@ impl Batch {
         &mut self,
         index: usize,
         outcome: Outcome,
-        sink_named: &dyn Fn(&str) -> Option<usize>,
+        lane_named: &dyn Fn(&str) -> Option<Lane>,
         extra: &mut Vec<(usize, Vec<Slot>)>,
     ) -> Result<(), StageError> {
         let step = self.step;
         let slot = &mut self.slots[index];
         match outcome {
             Outcome::Keep => slot.advance(step),
+            Outcome::Send(name) => {
+                slot.lane = lane_named(&name).ok_or_else(|| unknown_target(&name))?;
+                slot.advance(step);
+            }
             Outcome::Emit(payload) => {
                 slot.item.payload = payload;
                 slot.advance(step);
@@ -168,7 +238,7 @@ impl Batch {
                 slot.gone = true;
                 self.events.push((slot.input, Event::Skipped));
             }
-            Outcome::Many(emissions) => return self.apply_many(index, emissions, sink_named, extra),
+            Outcome::Many(emissions) => return self.apply_many(index, emissions, lane_named, extra),
         }
         Ok(())
     }
@@ -177,18 +247,16 @@ impl Batch {
         &mut self,
         index: usize,
         emissions: Vec<Emission>,
-        sink_named: &dyn Fn(&str) -> Option<usize>,
+        lane_named: &dyn Fn(&str) -> Option<Lane>,
         extra: &mut Vec<(usize, Vec<Slot>)>,
     ) -> Result<(), StageError> {
         let step = self.step;
-        // Look up all sinks first: an outcome takes effect as a whole or not at all.
+        // Look up all targets first: an outcome takes effect as a whole or not at all.
         for emission in &emissions {
             if let Emission::To(name, _) = emission
-                && sink_named(name).is_none()
+                && lane_named(name).is_none()
             {
-                let message =
-                    format!("the stage sent a result to {name}, which it does not list among its targets");
-                return Err(StageError::new(ErrorClass::Internal, message));
+                return Err(unknown_target(name));
             }
         }
         let slot = &mut self.slots[index];
@@ -217,7 +285,8 @@ impl Batch {
                 }
                 Emission::To(name, payload) => {
                     let mut child = slot.child(payload);
-                    child.to = sink_named(&name);
+                    child.lane = lane_named(&name).unwrap_or_default();
+                    child.advance(step);
                     children.push(child);
                 }
             }
@@ -255,13 +324,16 @@ impl Batch {
             OnError::DeadLetter => {
                 let mut payload = Vec::new();
                 let payload = slot.item.payload.write_json(&mut payload).ok().map(|()| Bytes::from(payload));
+                let prior = self.inputs[input as usize].prior.as_deref();
+                let first = slot.first_failure.map_or(now, |(_, wall)| wall);
                 let letter = DeadLetter {
                     item_id: slot.item.id.to_string(),
                     stage: stage.to_owned(),
                     class: error.class(),
                     reason: in_words(&error),
-                    attempts: slot.attempts.max(1),
-                    first: slot.first_failure.map_or(now, |(_, wall)| wall),
+                    attempts: prior.map_or(0, |prior| prior.attempts) + slot.attempts.max(1),
+                    children: slot.children,
+                    first: prior.map_or(first, |prior| prior.first),
                     last: now,
                     payload,
                     original: self.original(input),
@@ -286,6 +358,9 @@ impl Batch {
     /// The bytes that an input came as.
     pub(crate) fn original(&self, input: u32) -> Original {
         let of = &self.inputs[input as usize];
+        if let Some(prior) = &of.prior {
+            return prior.original.clone();
+        }
         match &self.chunk.content {
             ChunkContent::Bytes { .. } if of.original.len() > ORIGINAL_BYTES_MAX => Original::Cut {
                 offset: of.offset,
@@ -331,6 +406,21 @@ impl Batch {
         counts
     }
 
+    /// The dead letters that everything in front of the cut came from.
+    pub(crate) fn take_resolved(&mut self) -> Vec<(String, String)> {
+        let cut = self.cut.as_ref().map_or(self.inputs.len(), |(cut, _)| *cut as usize);
+        self.inputs.drain(..cut).filter_map(|input| input.prior.map(|prior| prior.key)).collect()
+    }
+
+    /// What ordered stages want to remember of everything in front of the cut.
+    pub(crate) fn take_logs(&mut self) -> Vec<StepLog> {
+        let logs = std::mem::take(&mut self.logs);
+        match &self.cut {
+            None => logs,
+            Some((cut, _)) => logs.into_iter().map(|log| log.cut(*cut)).collect(),
+        }
+    }
+
     pub(crate) fn until(&self) -> Until {
         match &self.cut {
             None => Until::End,
@@ -347,6 +437,12 @@ impl Slot {
         self.first_failure = None;
         self.last_delay = std::time::Duration::ZERO;
     }
+}
+
+/// A stage that sends results where it never said it would.
+fn unknown_target(name: &str) -> StageError {
+    let message = format!("the stage sent a result to {name}, which it does not list among its targets");
+    StageError::new(ErrorClass::Internal, message)
 }
 
 /// The largest original that a dead letter keeps whole; of a larger one the head is kept.

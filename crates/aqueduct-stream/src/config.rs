@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use aqueduct_core::{Clock, ShutdownSignal};
 use aqueduct_metrics::Registry;
+use aqueduct_store::{DeadLetterFilter, Retention};
 
 use crate::error::ConfigError;
 use crate::guarantee::Guarantee;
@@ -27,10 +28,19 @@ pub struct Options {
     pub window_items: usize,
     /// A named checkpoint is kept every so many batches. Default 10.
     pub checkpoint_interval: u64,
+    /// What stays of checkpoints and dead letters. Default: 16 checkpoints, and all dead letters.
+    pub retention: Retention,
     /// Reads at most this many items, commits them and ends. Default: all.
     pub limit: Option<u64>,
     /// What the run must give. Default: the best that the route gives.
     pub guarantee: Option<Guarantee>,
+    /// What happens when the source is faster than the stages. Default: the source waits.
+    pub overflow: Overflow,
+    /// Goes back to a kept checkpoint first. Default: continues behind the last commit.
+    pub resume: Option<Resume>,
+    /// Runs although the source, the meaning of a stage's state or the columns of a sink are not those of the run
+    /// before. Default: refuses.
+    pub accept_change: bool,
     /// The folder for the lock and, without a database sink, the ledger. Default `.aqueduct/NAME`.
     pub data_dir: Option<PathBuf>,
     /// What the pipeline is made of, in words; a change is recorded as a new generation.
@@ -45,6 +55,37 @@ pub struct Options {
     pub metrics: Registry,
 }
 
+/// What happens to input for which there is no room. Dropping it means at most once: its position is committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The source waits. Nothing is lost.
+    #[default]
+    Wait,
+    /// What was read last is let go and counted as dropped.
+    DropNewest,
+    /// What has waited longest is let go and counted as dropped.
+    DropOldest,
+}
+
+/// Going back to a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The checkpoint's name.
+    pub checkpoint: String,
+    /// Removes what was written behind it: rows of tables without a key, and the ends of files. Without it going
+    /// back is refused where results would be there twice.
+    pub rollback: bool,
+}
+
+/// Which dead letters go back on their way, and how fast.
+#[derive(Clone, Debug, Default)]
+pub struct Replay {
+    /// Which of them; its `after` and `limit` are not looked at, [`Options::limit`] is.
+    pub filter: DeadLetterFilter,
+    /// At most so many a second, evenly. Default: as fast as the stages take them.
+    pub rate: Option<f64>,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -55,8 +96,12 @@ impl Default for Options {
             window_bytes: 32 * 1024 * 1024,
             window_items: 1_000_000,
             checkpoint_interval: 10,
+            retention: Retention::default(),
             limit: None,
             guarantee: None,
+            overflow: Overflow::Wait,
+            resume: None,
+            accept_change: false,
             data_dir: None,
             configuration: String::new(),
             clock: Clock::system(),
@@ -68,6 +113,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether positions are committed before the work is done.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.guarantee == Some(Guarantee::AtMostOnce) || self.overflow != Overflow::Wait
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let within = |field: &str, value: usize, most: usize| {
             if (1..=most).contains(&value) {

@@ -115,10 +115,10 @@ async fn connect_table(pipeline: &str, sink: &str, table: &SqliteSink) -> Result
     }
     let mut store = SqliteStore::open_read_only(&table.path).await?;
     let Some(found) = store.table(&table.table).await? else { return Ok(()) };
-    let known = store.ledger(pipeline).await?.is_some_and(|ledger| {
-        ledger.tables.iter().any(|known| known.name.eq_ignore_ascii_case(&table.table))
+    let known = store.ledger(pipeline).await?.and_then(|ledger| {
+        ledger.tables.into_iter().find(|known| known.name.eq_ignore_ascii_case(&table.table))
     });
-    Ok(refuse_unfit(sink, table, &found, known)?)
+    Ok(refuse_unfit(sink, table, &found, known.as_ref(), false)?)
 }
 
 /// Whether a path could be written by this user: it is there and writable, or could be made.

@@ -4,12 +4,21 @@
 //! order of the input. The reader stops at the window, so everything between is bounded.
 
 mod committer;
-mod lock;
+mod databases;
+mod gate;
+mod identity;
+mod letters;
+pub(crate) mod lock;
+mod preview;
 mod reader;
+mod resume;
 mod start;
+mod state;
+mod turn;
 mod window;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +26,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use aqueduct_core::{Counts, Imbalance, Phase, failpoint};
-use aqueduct_store::{CommitError, RunOutcome};
+use aqueduct_store::{CommitError, Retention, RunOutcome};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::batch::{Batch, Finished};
-use crate::config::Options;
+use crate::config::{Options, Replay};
 use crate::error::RunError;
 use crate::guarantee::Guarantee;
 use crate::metrics::StepStats;
@@ -31,11 +40,14 @@ use crate::pipeline::Pipeline;
 use crate::report::{Ended, Report, RunFailure};
 use crate::rule::OnError;
 use crate::sink::Encode;
-use crate::source::Decode;
-use crate::stage::Step;
+use crate::source::{Decode, Source};
+use crate::stage::{Lane, Step};
+use crate::ways::Ways;
 
 use committer::CommitterEnd;
+pub(crate) use preview::preview;
 use reader::ReaderEnd;
+use turn::Turn;
 use window::Window;
 
 /// What all threads of a run see.
@@ -44,7 +56,14 @@ pub(crate) struct Shared {
     steps: Vec<Step>,
     step_stats: Vec<StepStats>,
     source_stats: StepStats,
+    /// One for each step; only ordered stages use theirs.
+    turns: Vec<Turn>,
     sinks: Vec<SinkSide>,
+    ways: Ways,
+    /// The sinks that take the items of each way, the main one first, then the branches.
+    takers: Vec<Vec<usize>>,
+    /// The indices of all sinks, to take slices of.
+    each_sink: Vec<usize>,
     source_rule: OnError,
     decoder: Arc<dyn Decode>,
     window: Window,
@@ -53,14 +72,20 @@ pub(crate) struct Shared {
     tasks: Mutex<JoinSet<()>>,
     /// A commit failed: nothing more is worth doing. Relaxed: it is a hint, the committer decides.
     failed: AtomicBool,
+    /// Dead letters that were not replayed because their stage is gone, by stage.
+    left: Mutex<BTreeMap<String, u64>>,
+}
+
+/// What a run reads.
+enum Intake {
+    Source(Box<dyn Source>, Vec<reader::Assignment>),
+    Letters(Box<letters::Letters>),
 }
 
 /// A sink on the workers' side.
 struct SinkSide {
     name: Arc<str>,
     encoder: Arc<dyn Encode>,
-    /// Takes every item, not only what stages send it.
-    main: bool,
     on_error: OnError,
 }
 
@@ -68,18 +93,74 @@ struct SinkSide {
 enum Message {
     /// A batch is through.
     Finished(Box<Finished>),
+    /// A batch whose position is to be committed before it is worked on.
+    Ahead(Box<worker::Work>),
     /// No batch is being worked on: what is ready need not wait for more.
     Idle,
 }
 
+/// The stages of a pipeline and what belongs to them.
+struct Stages<'a> {
+    /// The pipeline's name.
+    name: &'a str,
+    steps: Vec<Step>,
+    source_rule: OnError,
+}
+
 impl Shared {
+    fn new(
+        stages: Stages<'_>,
+        ways: Ways,
+        lanes: &[Option<Lane>],
+        sinks: Vec<SinkSide>,
+        decoder: Arc<dyn Decode>,
+        window: Window,
+        options: Options,
+    ) -> Result<Self, RunError> {
+        let stats = |stage: &str| StepStats::register(&options.metrics, stages.name, stage);
+        Ok(Self {
+            step_stats: stages.steps.iter().map(|step| stats(&step.name)).collect::<Result<_, _>>()?,
+            source_stats: stats("source")?,
+            turns: stages.steps.iter().map(|_| Turn::default()).collect(),
+            steps: stages.steps,
+            takers: takers(lanes),
+            each_sink: (0..sinks.len()).collect(),
+            ways,
+            sinks,
+            source_rule: stages.source_rule,
+            decoder,
+            window,
+            runtime: Handle::current(),
+            tasks: Mutex::new(JoinSet::new()),
+            failed: false.into(),
+            left: Mutex::default(),
+            options,
+        })
+    }
+
     /// How far the run has been asked to stop; a failed commit asks for everything.
     fn phase(&self) -> Phase {
         if self.failed.load(Ordering::Relaxed) { Phase::Stopping } else { self.options.shutdown.phase() }
     }
 
+    /// The sinks at the end of a way.
+    fn takers(&self, lane: Lane) -> &[usize] {
+        let at = |at: usize| self.takers.get(at).map_or(&[][..], Vec::as_slice);
+        match lane {
+            Lane::Main => at(0),
+            Lane::Branch(branch) => at(1 + usize::from(branch)),
+            Lane::Sink(sink) => self.each_sink.get(usize::from(sink)..=usize::from(sink)).unwrap_or(&[]),
+        }
+    }
+
     fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a dead letter that stays where it is.
+    fn leave(&self, stage: &str) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left.entry(stage.to_owned()).or_default() += 1;
     }
 
     /// Runs a wait on the runtime. The task is owned here and ended with the run.
@@ -90,8 +171,25 @@ impl Shared {
     }
 }
 
+/// Turns the way into each sink around: the sinks at the end of each way, the main one first, then the branches.
+fn takers(lanes: &[Option<Lane>]) -> Vec<Vec<usize>> {
+    let mut takers: Vec<Vec<usize>> = vec![Vec::new()];
+    for (sink, lane) in lanes.iter().enumerate() {
+        let way = match lane {
+            Some(Lane::Main) => 0,
+            Some(Lane::Branch(branch)) => 1 + usize::from(*branch),
+            Some(Lane::Sink(_)) | None => continue,
+        };
+        if takers.len() <= way {
+            takers.resize(way + 1, Vec::new());
+        }
+        takers[way].push(sink);
+    }
+    takers
+}
+
 fn give_up(batch: Batch) -> Finished {
-    Finished { sequence: batch.sequence, chunk: batch.chunk, results: None }
+    Finished { sequence: batch.sequence, chunk: batch.chunk, replayed: batch.replayed, results: None }
 }
 
 fn why(thread: &'static str) -> RunError {
@@ -110,19 +208,20 @@ pub(crate) fn same_file_key(path: &Path) -> PathBuf {
     }
 }
 
-pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
+/// Runs a pipeline over its source, or over dead letters of earlier runs.
+pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Report, RunFailure> {
     let clock = pipeline.options.clock.clone();
     let begun = clock.now();
     let name = pipeline.name.clone();
     for step in &pipeline.steps {
         step.open().await.map_err(RunError::Config)?;
     }
-    let started = start::start(pipeline).await?;
+    let started = start::start(pipeline, replay).await?;
     let shared = Arc::clone(&started.shared);
     let sinks = started.sinks;
     let guarantee = sinks.iter().map(|sink| sink.guarantee).min().unwrap_or(Guarantee::AtLeastOnce);
 
-    let threads = Threads::spawn(started.source, started.assignments, started.committer, &shared)?;
+    let threads = Threads::spawn(started.intake, started.committer, &shared)?;
     let (reader_end, committer_end) = threads.join().await;
     shared.tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     for step in &shared.steps {
@@ -168,7 +267,7 @@ pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
         (None, Ended::Done | Ended::NothingToDo) => RunOutcome::Done,
         (None, _) => RunOutcome::Stopped,
     };
-    let closed = close(end, &name, outcome, clock.wall()).await;
+    let closed = close(end, &name, outcome, clock.wall(), &shared.options.retention).await;
     let (counts, retries, epochs) = match closed {
         Ok(figures) => figures,
         Err((figures, error)) => {
@@ -176,7 +275,9 @@ pub(crate) async fn run(pipeline: Pipeline) -> Result<Report, RunFailure> {
             figures
         }
     };
-    let report = Report { pipeline: name, ended, counts, retries, epochs, elapsed, guarantee, sinks, stages };
+    let left = std::mem::take(&mut *shared.left.lock().unwrap_or_else(PoisonError::into_inner));
+    let report =
+        Report { pipeline: name, ended, counts, retries, epochs, elapsed, guarantee, sinks, stages, left };
     drop(started.lock);
     match failure {
         None => Ok(report),
@@ -199,11 +300,14 @@ async fn close(
     name: &str,
     outcome: RunOutcome,
     at: aqueduct_core::Timestamp,
+    retention: &Retention,
 ) -> Result<Figures, (Figures, RunError)> {
     let figures = (end.counts, end.retries, end.epochs);
     let mut failure = None;
     for (index, mut database) in end.databases.into_iter().enumerate().rev() {
         if index == 0 && !matches!(outcome, RunOutcome::Failed) {
+            let retained = database.store.retain(name, retention, at).await;
+            failure = failure.or(retained.err().map(RunError::Commit));
             let finished = database.store.finish(name, database.fence, outcome, at).await;
             failure = failure.or(finished.err().map(RunError::Commit));
         } else if index == 0 {
@@ -231,8 +335,7 @@ struct Threads {
 
 impl Threads {
     fn spawn(
-        source: Box<dyn crate::source::Source>,
-        assignments: Vec<reader::Assignment>,
+        intake: Intake,
         committer: committer::Committer,
         shared: &Arc<Shared>,
     ) -> Result<Self, RunError> {
@@ -261,10 +364,19 @@ impl Threads {
             };
             workers.push(thread("worker", work).map_err(spawned("worker"))?);
         }
-        drop(finished_sender);
         let shared = Arc::clone(shared);
-        let reader = thread("reader", move || reader::read(source, &assignments, &shared, &work_sender))
-            .map_err(spawned("reader"))?;
+        let gate = gate::Gate::new(Arc::clone(&shared), work_sender.clone(), finished_sender);
+        let reader = move || match intake {
+            Intake::Source(source, assignments) => {
+                drop(work_sender);
+                reader::read(source, &assignments, &shared, gate)
+            }
+            Intake::Letters(letters) => {
+                drop(gate);
+                letters.read(&shared, &work_sender)
+            }
+        };
+        let reader = thread("reader", reader).map_err(spawned("reader"))?;
         Ok(Self { reader, workers, committer, done })
     }
 
@@ -289,6 +401,7 @@ impl Drop for Alarm {
         if std::thread::panicking() {
             self.0.fail();
             self.0.window.close();
+            self.0.turns.iter().for_each(|turn| drop(turn.close()));
         }
     }
 }

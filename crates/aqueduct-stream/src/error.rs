@@ -42,17 +42,6 @@ pub enum SourceError {
         /// The position.
         text: String,
     },
-    /// The ledger belongs to another input.
-    #[error(
-        "this pipeline has read {known} so far, and its source now names {wanted}; put the old name back, or give \
-         the pipeline another name"
-    )]
-    OtherInput {
-        /// What the ledger knows.
-        known: String,
-        /// What the source says now.
-        wanted: String,
-    },
     /// An item cannot be read a second time.
     #[error("{source_name} cannot read the item at {offset} of {partition} again")]
     NoReread {
@@ -193,6 +182,27 @@ impl From<PayloadError> for StageError {
     }
 }
 
+/// Kept state that a stage cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StateError {
+    message: String,
+}
+
+impl StateError {
+    /// What is wrong with the notes, in words: lower case, no full stop.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
+impl Classified for StateError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Permanent
+    }
+}
+
 /// A sink that cannot be opened or written. The run stops; what is committed stays.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -309,7 +319,7 @@ pub enum ConfigError {
         name: String,
     },
     /// A stage writes to a sink that is not there.
-    #[error("stage {stage:?} writes to {sink:?}, but the sinks are {known}")]
+    #[error("stage {stage:?} sends items to {sink:?}, but the sinks and branches are {known}")]
     UnknownSink {
         /// The stage.
         stage: String,
@@ -325,6 +335,20 @@ pub enum ConfigError {
     NoMainSink {
         /// The sinks that are there.
         known: String,
+    },
+    /// A branch ends without a sink.
+    #[error("no sink takes the items of branch {branch:?}; give one `branch = {branch:?}`")]
+    BranchWithoutSink {
+        /// The branch.
+        branch: String,
+    },
+    /// A stage or sink takes the items of a branch to which nothing is sent before it.
+    #[error("{part:?} takes the items of branch {branch:?}, but no stage before it sends any there")]
+    BranchNotFed {
+        /// The stage or sink.
+        part: String,
+        /// The branch.
+        branch: String,
     },
     /// The pipeline is asked for more than its route can give.
     #[error("{wanted} is asked for, but the route gives {given}: {reason}")]
@@ -369,6 +393,57 @@ pub enum RunError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The pipeline is not the one that ran before, in a way that could lose or double something.
+    #[error(
+        "the {what} has changed since the last run, from {before:?} to {now:?}; put it back, give the pipeline another \
+         name, or accept the change (--accept-change)"
+    )]
+    Changed {
+        /// What.
+        what: String,
+        /// What it was.
+        before: String,
+        /// What it is.
+        now: String,
+    },
+    /// The state that a stage kept cannot be read.
+    #[error("the kept state of stage {stage} cannot be read; go back to an older checkpoint or start over")]
+    State {
+        /// The stage.
+        stage: String,
+        /// What is wrong with it.
+        #[source]
+        source: StateError,
+    },
+    /// There is no such checkpoint.
+    #[error("there is no checkpoint {name}; {}", if known.is_empty() { "none is kept".to_owned() } else { format!("there are {known}") })]
+    NoCheckpoint {
+        /// What was asked for.
+        name: String,
+        /// What is kept.
+        known: String,
+    },
+    /// Going back would leave results twice.
+    #[error(
+        "going back to {checkpoint} would write some results a second time ({outputs}); remove them with --rollback, or \
+         give the sinks a key to upsert by"
+    )]
+    RollbackNeeded {
+        /// The checkpoint.
+        checkpoint: String,
+        /// What cannot overwrite itself.
+        outputs: String,
+    },
+    /// A dead letter that cannot be replayed.
+    #[error("the dead letter of item {item} at {stage} cannot be replayed: {reason}")]
+    Letter {
+        /// Its item.
+        item: String,
+        /// Its stage.
+        stage: String,
+        /// Why.
+        reason: String,
+    },
     /// Another process runs on the same data folder.
     #[error("the data folder {} is in use by another run{holder}; wait for it or stop it", path.display())]
     InUse {
@@ -423,7 +498,12 @@ impl Classified for RunError {
             Self::Commit(error) => error.class(),
             Self::Read(error) => error.class(),
             Self::InUse { .. } => ErrorClass::Transient,
-            Self::DataFolder { .. } | Self::Item { .. } => ErrorClass::Permanent,
+            Self::Changed { .. } | Self::NoCheckpoint { .. } | Self::RollbackNeeded { .. } => {
+                ErrorClass::Invalid
+            }
+            Self::State { .. } | Self::Letter { .. } | Self::DataFolder { .. } | Self::Item { .. } => {
+                ErrorClass::Permanent
+            }
             Self::Imbalance(_) | Self::Thread { .. } => ErrorClass::Internal,
         }
     }

@@ -1,22 +1,25 @@
 use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aqueduct_core::ShutdownSignal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::Options;
+use crate::config::{Options, Replay};
 use crate::engine;
-use crate::error::{ConfigError, StageError};
+use crate::error::{ConfigError, RunError, StageError};
+use crate::fault::{self, Fault};
 use crate::guarantee::{Guarantee, SinkGuarantee};
+use crate::preview::Preview;
 use crate::report::{Report, RunFailure};
 use crate::rule::{OnError, Rule};
 use crate::sink::{Sink, SqliteSink};
 use crate::source::Source;
-use crate::stage::{AsyncStage, BatchStage, Stage, Step, Work};
+use crate::stage::{AsyncStage, BatchStage, Lane, OrderedStage, Stage, Step, Work};
 use crate::typed;
+use crate::ways::Ways;
 
 /// A source, stages in their order, and sinks.
 ///
@@ -44,6 +47,8 @@ pub(crate) struct NamedSink {
     pub(crate) name: Arc<str>,
     pub(crate) kind: SinkKind,
     pub(crate) on_error: OnError,
+    /// The branch whose items it takes; those on the main way without one.
+    pub(crate) branch: Option<Arc<str>>,
 }
 
 /// A sink for [`Pipeline::sink`]: a table, or anything that implements [`Sink`].
@@ -143,16 +148,32 @@ impl Pipeline {
         self.step(name, Work::Batch(Arc::new(stage)))
     }
 
+    /// Adds a stage that sees items in the order of the input, and remembers.
+    pub fn ordered_stage(self, name: &str, stage: impl OrderedStage + 'static) -> Self {
+        self.step(name, Work::Ordered(Arc::new(Mutex::new(stage))))
+    }
+
     fn step(mut self, name: &str, work: Work) -> Self {
-        self.steps.push(Step { name: name.into(), rule: Rule::default(), work });
+        self.steps.push(Step {
+            name: name.into(),
+            rule: Rule::default(),
+            work,
+            branch: None,
+            lane: Lane::Main,
+        });
         self.last = Last::Step;
         self
     }
 
-    /// Adds a sink. Every sink takes every item, except those that a stage names as its targets: they take what
-    /// the stage sends them.
+    /// Adds a sink. Every sink takes every item that leaves the last stage, except those on a branch, which take
+    /// the items of that branch, and those that a stage names as its targets, which take what it sends them.
     pub fn sink(mut self, name: &str, sink: impl Into<SinkKind>) -> Self {
-        self.sinks.push(NamedSink { name: name.into(), kind: sink.into(), on_error: OnError::Stop });
+        self.sinks.push(NamedSink {
+            name: name.into(),
+            kind: sink.into(),
+            on_error: OnError::Stop,
+            branch: None,
+        });
         self.last = Last::Sink;
         self
     }
@@ -177,6 +198,35 @@ impl Pipeline {
                     sink.on_error = rule.on_error;
                 }
             }
+        }
+        self
+    }
+
+    /// Puts the stage or sink that was added last on a branch: it takes the items that an earlier stage sent there,
+    /// and no others.
+    pub fn on_branch(mut self, branch: &str) -> Self {
+        match self.last {
+            Last::Source => {}
+            Last::Step => {
+                if let Some(step) = self.steps.last_mut() {
+                    step.branch = Some(branch.into());
+                }
+            }
+            Last::Sink => {
+                if let Some(sink) = self.sinks.last_mut() {
+                    sink.branch = Some(branch.into());
+                }
+            }
+        }
+        self
+    }
+
+    /// Makes the stage that was added last fail as a script says. For tests of pipelines.
+    pub fn faulted(mut self, fault: Fault) -> Self {
+        if matches!(self.last, Last::Step)
+            && let Some(step) = self.steps.pop()
+        {
+            self.steps.push(Step { work: fault::before(step.work, fault), ..step });
         }
         self
     }
@@ -238,7 +288,12 @@ impl Pipeline {
     fn sink_guarantees(&self) -> Vec<SinkGuarantee> {
         let ledger = engine::same_file_key(&self.ledger_path());
         let weak = self.options.guarantee == Some(Guarantee::AtLeastOnce);
-        let source = self.source.as_ref().map(|source| source.guarantee());
+        let ahead = self.options.is_ahead().then(|| {
+            let reason =
+                "the position is committed before the work, so what a crash cuts off is not repeated";
+            (Guarantee::AtMostOnce, reason.to_owned())
+        });
+        let source = ahead.or_else(|| self.source.as_ref().map(|source| source.guarantee()));
         self.sinks
             .iter()
             .map(|sink| {
@@ -283,31 +338,13 @@ impl Pipeline {
         let names = self.steps.iter().map(|step| &step.name).chain(self.sinks.iter().map(|sink| &sink.name));
         let mut seen: Vec<&Arc<str>> = Vec::new();
         for name in names {
-            if seen.contains(&name) {
+            // Dead letters and reports call the decoding by this name.
+            if seen.contains(&name) || &**name == "source" {
                 return Err(ConfigError::Duplicate { name: name.to_string() });
             }
             seen.push(name);
         }
-        let known = || self.sinks.iter().map(|sink| sink.name.to_string()).collect::<Vec<_>>().join(", ");
-        for step in &self.steps {
-            for target in step.targets() {
-                if !self.sinks.iter().any(|sink| sink.name == target) {
-                    return Err(ConfigError::UnknownSink {
-                        stage: step.name.to_string(),
-                        sink: target.to_string(),
-                        known: known(),
-                    });
-                }
-            }
-        }
-        if self.sinks.iter().all(|sink| self.is_target(&sink.name)) {
-            return Err(ConfigError::NoMainSink { known: known() });
-        }
-        Ok(())
-    }
-
-    pub(crate) fn is_target(&self, sink: &Arc<str>) -> bool {
-        self.steps.iter().any(|step| step.targets().contains(sink))
+        Ways::of(self).check(self)
     }
 
     /// Runs until the input ends, somebody asks it to stop, or something fails. Run it again to continue.
@@ -323,7 +360,41 @@ impl Pipeline {
     /// A dropped run goes on to its next commit on threads of its own and then stops by itself; use
     /// [`Pipeline::shutdown`] instead.
     pub async fn run(self) -> Result<Report, RunFailure> {
-        engine::run(self).await
+        engine::run(self, None).await
+    }
+
+    /// Takes the first items of the input through the stages and tells what each makes of them. The stages work
+    /// for real, waiting ones included; nothing is written, claimed or locked, and ordered stages remember nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when the pipeline makes no sense or the input cannot be read. An item that fails is no error:
+    /// the preview tells.
+    ///
+    /// # Complexity
+    ///
+    /// Linear in the items that are looked at, whatever the size of the input.
+    pub async fn preview(self, items_max: usize) -> Result<Preview, RunError> {
+        engine::preview(self, items_max).await
+    }
+
+    /// Runs over dead letters of earlier runs instead of the source: each goes on at the stage that failed on it,
+    /// with the payload it had there and its id. A letter goes in the commit that has what became of it, so one
+    /// that fails again is there again and nothing is lost when it is cut short.
+    ///
+    /// Input that could not be read is decoded once more; what was too large to keep is read from the source. The
+    /// letters of stages that are gone stay ([`Report::left`]). Checkpoints from before a replay are dropped:
+    /// nobody could go back over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::run`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Pipeline::run`].
+    pub async fn replay(self, replay: Replay) -> Result<Report, RunFailure> {
+        engine::run(self, Some(replay)).await
     }
 }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct Report {
     pub sinks: Vec<SinkGuarantee>,
     /// The source's decoding first, then each stage.
     pub stages: Vec<StageReport>,
+    /// Dead letters that a replay left alone because their stage is not in the pipeline any more, by stage.
+    pub left: BTreeMap<String, u64>,
 }
 
 impl Report {

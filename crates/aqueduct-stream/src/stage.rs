@@ -1,13 +1,17 @@
 //! What happens to items.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+mod dedupe;
 
-use aqueduct_core::{Item, Payload};
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aqueduct_core::{Item, Payload, Timestamp};
 use async_trait::async_trait;
 
-use crate::error::{ConfigError, StageError};
+use crate::error::{ConfigError, StageError, StateError};
 use crate::rule::Rule;
+
+pub use dedupe::{Dedupe, Horizon};
 
 /// What a stage makes of one item.
 #[derive(Debug)]
@@ -16,6 +20,9 @@ pub enum Outcome {
     Keep,
     /// The item goes on with this payload.
     Emit(Payload),
+    /// The item leaves the way it is on, as it is, for this branch or straight for this sink: one of the stage's
+    /// targets.
+    Send(Arc<str>),
     /// Several results, in this order; none at all counts as skipped.
     Many(Vec<Emission>),
     /// The item is left out on purpose; the reason is for people.
@@ -26,7 +33,7 @@ impl Outcome {
     /// How many results it is.
     pub(crate) fn len(&self) -> u64 {
         match self {
-            Self::Keep | Self::Emit(_) => 1,
+            Self::Keep | Self::Emit(_) | Self::Send(_) => 1,
             Self::Many(emissions) => emissions.len() as u64,
             Self::Skip(_) => 0,
         }
@@ -40,7 +47,7 @@ pub enum Emission {
     Keep,
     /// A result for the next stage.
     Next(Payload),
-    /// A result for one sink, past all later stages. The sink is one of [`Stage::targets`].
+    /// A result for one branch, or for one sink past all later stages: one of the stage's targets.
     To(Arc<str>, Payload),
 }
 
@@ -54,9 +61,14 @@ pub trait Stage: Send + Sync {
     /// internal error of this item alone.
     fn apply(&self, item: &Item) -> Result<Outcome, StageError>;
 
-    /// The sinks that it names in [`Emission::To`].
+    /// The branches and sinks that it names in [`Emission::To`] and [`Outcome::Send`].
     fn targets(&self) -> Vec<Arc<str>> {
         Vec::new()
+    }
+
+    /// Whether every item leaves for a target, so that the way behind this stage may end without a sink.
+    fn diverts(&self) -> bool {
+        false
     }
 }
 
@@ -100,7 +112,7 @@ pub trait AsyncStage: Send + Sync {
     /// The future is dropped when the run is; what the stage has started must not outlive the stage itself.
     async fn close(&self) {}
 
-    /// The sinks that it names in [`Emission::To`].
+    /// The branches and sinks that it names in [`Emission::To`] and [`Outcome::Send`].
     fn targets(&self) -> Vec<Arc<str>> {
         Vec::new()
     }
@@ -121,7 +133,46 @@ pub trait BatchStage: Send + Sync {
     /// See [`AsyncStage::apply`].
     async fn apply(&self, items: &[&Item]) -> Result<Vec<Result<Outcome, StageError>>, StageError>;
 
-    /// The sinks that it names in [`Emission::To`].
+    /// The branches and sinks that it names in [`Emission::To`] and [`Outcome::Send`].
+    fn targets(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+}
+
+/// Works on items one after the other, in the order of the input, and remembers.
+///
+/// What it remembers is a log: each call may append a note, the engine commits the notes together with what
+/// became of their items, and the next run hands them back. The state is what the notes, read in their order,
+/// make of an empty stage; nothing else may go into it, or a run after a crash decides otherwise than the one
+/// before it.
+pub trait OrderedStage: Send {
+    /// Makes an outcome of an item. `now` is for stages that forget by time. What is appended to `log` is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError`]. It is never tried again, whatever its class: the items behind would have to wait. What it
+    /// appended for this item is dropped, so it must not have changed the state either.
+    fn apply(&mut self, item: &Item, now: Timestamp, log: &mut Vec<u8>) -> Result<Outcome, StageError>;
+
+    /// Takes back notes that an earlier run appended: those of one commit, in their order. Called for each
+    /// commit in turn, before the first item.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] when they are not what this stage writes.
+    fn restore(&mut self, notes: &[u8]) -> Result<(), StateError>;
+
+    /// How far the stage is, in a measure of its own that never falls, such as items or milliseconds.
+    fn reached(&self) -> u64;
+
+    /// The measure up to which its notes do not matter any more; the engine forgets them in its own time.
+    fn needed(&self) -> u64;
+
+    /// What the notes mean, in words. With other words the old notes are not read unless the change is
+    /// accepted, and then they are dropped.
+    fn schema(&self) -> String;
+
+    /// The branches and sinks that it names in [`Emission::To`] and [`Outcome::Send`].
     fn targets(&self) -> Vec<Arc<str>> {
         Vec::new()
     }
@@ -133,6 +184,22 @@ pub(crate) struct Step {
     pub(crate) name: Arc<str>,
     pub(crate) rule: Rule,
     pub(crate) work: Work,
+    /// The branch whose items it takes; those on the main way without one.
+    pub(crate) branch: Option<Arc<str>>,
+    /// The same, resolved when the run starts.
+    pub(crate) lane: Lane,
+}
+
+/// The way that an item is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Through all stages that are on no branch.
+    #[default]
+    Main,
+    /// Through the stages of one branch.
+    Branch(u16),
+    /// To one sink, past all stages.
+    Sink(u16),
 }
 
 #[derive(Clone)]
@@ -140,6 +207,7 @@ pub(crate) enum Work {
     Sync(Arc<dyn Stage>),
     Async(Arc<dyn AsyncStage>, Arc<tokio::sync::Semaphore>),
     Batch(Arc<dyn BatchStage>),
+    Ordered(Arc<Mutex<dyn OrderedStage>>),
 }
 
 impl Step {
@@ -147,7 +215,7 @@ impl Step {
     pub(crate) async fn open(&self) -> Result<(), ConfigError> {
         match &self.work {
             Work::Async(stage, _) => stage.open().await,
-            Work::Sync(_) | Work::Batch(_) => Ok(()),
+            Work::Sync(_) | Work::Batch(_) | Work::Ordered(_) => Ok(()),
         }
     }
 
@@ -163,6 +231,23 @@ impl Step {
             Work::Sync(stage) => stage.targets(),
             Work::Async(stage, _) => stage.targets(),
             Work::Batch(stage) => stage.targets(),
+            Work::Ordered(stage) => ordered(stage).targets(),
         }
     }
+
+    /// Whether nothing is left on the way behind it.
+    pub(crate) fn diverts(&self) -> bool {
+        match &self.work {
+            Work::Sync(stage) => stage.diverts(),
+            Work::Async(..) | Work::Batch(_) | Work::Ordered(_) => false,
+        }
+    }
+}
+
+/// Locks an ordered stage. Its turn keeps others away, so nobody waits here; one that panicked has spoilt its
+/// own state, and the item that it panicked on stops the run.
+pub(crate) fn ordered<'a>(
+    stage: &'a Mutex<dyn OrderedStage + 'static>,
+) -> MutexGuard<'a, dyn OrderedStage + 'static> {
+    stage.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,17 @@
+mod edit;
+mod export;
+mod purge;
+mod read;
+mod replay;
+
 use aqueduct_orchestrator::{InspectError, Inspection, PipelineSpec};
 use aqueduct_store::{DeadLetter, DeadLetterFilter, Original};
 use serde::Serialize;
 
+use self::read::Pages;
 use super::load;
 use crate::exit::Exit;
-use crate::flags::{Dlq, Format, Look};
+use crate::flags::{Dlq, Format, Letters, Look};
 use crate::output;
 
 /// One dead letter, the same shape in every command.
@@ -37,79 +44,115 @@ struct ShownOriginal {
     text: String,
 }
 
-/// Looks at dead letters.
+/// Looks at dead letters, or changes them.
 pub(super) async fn dlq(dlq: Dlq) -> Exit {
-    let (look, filter, one) = match dlq {
-        Dlq::Ls { look, stage, limit } => {
-            (look, DeadLetterFilter { stage, limit: Some(limit), ..DeadLetterFilter::default() }, false)
-        }
-        Dlq::Show { item, look } => {
-            (look, DeadLetterFilter { item_id: Some(item), ..DeadLetterFilter::default() }, true)
-        }
-    };
+    match dlq {
+        Dlq::Ls { look, letters } => list(&look, &letters).await,
+        Dlq::Show { item, look } => show(item, &look).await,
+        Dlq::Export(flags) => export::export(flags).await,
+        Dlq::Edit(flags) => edit::edit(flags).await,
+        Dlq::Replay(flags) => replay::replay(flags).await,
+        Dlq::Purge(flags) => purge::purge(flags).await,
+    }
+}
+
+/// How many letters are listed unless the caller says otherwise: a long page for a person.
+const LISTED_DEFAULT: u64 = 1_000;
+
+async fn list(look: &Look, letters: &Letters) -> Exit {
     let spec = match load(&look.file) {
         Ok(spec) => spec,
         Err(exit) => return exit,
     };
-    let wanted = filter.item_id.clone().unwrap_or_default();
-    match read(&spec, filter).await {
+    match print_list(&spec, look, letters).await {
+        Ok(0) => Exit::Nothing,
+        Ok(_) => Exit::Done,
         Err(error) => {
             output::error(&error);
             Exit::Failed
         }
-        Ok((_, letters)) if one && letters.is_empty() => {
-            let known = "aqueduct dlq ls lists those that are there";
-            output::message(&format!("error: no dead letter of item {wanted}; {known}"));
-            Exit::Failed
-        }
-        Ok((total, letters)) => {
-            let letters: Vec<Letter> = letters.into_iter().map(shown).collect();
-            print(&look, &letters, total, one);
-            if letters.is_empty() { Exit::Nothing } else { Exit::Done }
-        }
     }
 }
 
-async fn read(spec: &PipelineSpec, filter: DeadLetterFilter) -> Result<(u64, Vec<DeadLetter>), InspectError> {
-    match Inspection::open(spec).await? {
-        Some(mut inspection) => {
-            let total = inspection.dead_letter_count().await?;
-            Ok((total, inspection.dead_letters(filter).await?))
-        }
-        None => Ok((0, Vec::new())),
-    }
-}
-
-fn print(look: &Look, letters: &[Letter], total: u64, whole: bool) {
-    match look.output.output {
-        Format::Json if whole => output::data_line(&output::json(Format::Json, &letters.first())),
-        Format::Json => output::data_line(&output::json(Format::Json, &letters)),
-        Format::Jsonl => {
-            for letter in letters {
-                output::data_line(&output::json(Format::Jsonl, letter));
+/// Prints page by page, and tells how many were printed.
+async fn print_list(spec: &PipelineSpec, look: &Look, letters: &Letters) -> Result<u64, InspectError> {
+    let format = look.output.output;
+    let mut shown = 0;
+    let mut total = 0;
+    if let Some(mut ledger) = Inspection::open(spec).await? {
+        total = ledger.dead_letter_total(letters.filter()).await?.letters;
+        let mut pages = Pages::new(letters.filter(), Some(letters.limit.unwrap_or(LISTED_DEFAULT)));
+        loop {
+            let page = pages.next(&mut ledger).await?;
+            if page.is_empty() {
+                break;
+            }
+            for letter in page {
+                print_one(format, self::shown(letter), shown == 0);
+                shown += 1;
             }
         }
-        Format::Text if letters.is_empty() => output::message("no dead letters"),
-        Format::Text if whole => letters.iter().for_each(print_whole),
+    }
+    match format {
+        Format::Json if shown == 0 => output::data_line("[]"),
+        Format::Json => output::data_line("\n]"),
+        Format::Text if shown == 0 => output::message("no dead letters"),
+        Format::Text if shown < total => output::message(&format!(
+            "{} of {} shown",
+            output::count(shown),
+            output::plural(total, "dead letter")
+        )),
+        Format::Jsonl | Format::Text => {}
+    }
+    Ok(shown)
+}
+
+fn print_one(format: Format, letter: Letter, first: bool) {
+    match format {
+        Format::Json => {
+            let json = output::json(Format::Json, &letter).replace('\n', "\n  ");
+            output::data(&format!("{}\n  {json}", if first { "[" } else { "," }));
+        }
+        Format::Jsonl => output::data_line(&output::json(Format::Jsonl, &letter)),
         Format::Text => {
-            for letter in letters {
-                output::data_line(&format!(
-                    "{}  {}  {}",
-                    letter.item,
-                    letter.stage,
-                    one_line(&letter.reason)
-                ));
-            }
-            let shown = letters.len() as u64;
-            if shown < total {
-                output::message(&format!(
-                    "{} of {} shown",
-                    output::count(shown),
-                    output::plural(total, "dead letter")
-                ));
-            }
+            output::data_line(&format!("{}  {}  {}", letter.item, letter.stage, one_line(&letter.reason)));
         }
     }
+}
+
+/// Shows every letter of one item whole.
+async fn show(item: String, look: &Look) -> Exit {
+    let spec = match load(&look.file) {
+        Ok(spec) => spec,
+        Err(exit) => return exit,
+    };
+    let filter = DeadLetterFilter { items: vec![item.clone()], ..DeadLetterFilter::default() };
+    let read = async {
+        match Inspection::open(&spec).await? {
+            Some(mut ledger) => ledger.dead_letters(filter).await,
+            None => Ok(Vec::new()),
+        }
+    };
+    let letters: Vec<Letter> = match read.await {
+        Ok(letters) => letters.into_iter().map(shown).collect(),
+        Err(error) => {
+            output::error(&error);
+            return Exit::Failed;
+        }
+    };
+    if letters.is_empty() {
+        let known = "aqueduct dlq ls lists those that are there";
+        output::message(&format!("error: no dead letter of item {item}; {known}"));
+        return Exit::Failed;
+    }
+    match look.output.output {
+        Format::Json => output::data_line(&output::json(Format::Json, &letters.first())),
+        Format::Jsonl => {
+            letters.iter().for_each(|letter| output::data_line(&output::json(Format::Jsonl, letter)));
+        }
+        Format::Text => letters.iter().for_each(print_whole),
+    }
+    Exit::Done
 }
 
 fn print_whole(letter: &Letter) {

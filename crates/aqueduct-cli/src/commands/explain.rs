@@ -1,4 +1,5 @@
-use aqueduct_orchestrator::{StageKind, ledger_path};
+use aqueduct_orchestrator::{Otherwise, StageKind, ledger_path};
+use aqueduct_stream::Horizon;
 use serde::Serialize;
 
 use super::{load_with_guarantees, weakest};
@@ -20,6 +21,8 @@ struct Explained {
 struct ExplainedStage {
     name: String,
     does: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch: Option<String>,
     on_error: &'static str,
 }
 
@@ -28,6 +31,9 @@ struct ExplainedSink {
     name: String,
     what: String,
     takes: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    branch: Option<String>,
+    on_error: &'static str,
     guarantee: &'static str,
     reason: String,
 }
@@ -51,6 +57,7 @@ pub(super) fn explain(look: &Look) -> Exit {
             .map(|stage| ExplainedStage {
                 name: stage.name.clone(),
                 does: does(&spec, &stage.kind),
+                branch: stage.branch.clone(),
                 on_error: on_error(stage.on_error),
             })
             .collect(),
@@ -63,7 +70,10 @@ pub(super) fn explain(look: &Look) -> Exit {
                 takes: match sink.feed {
                     aqueduct_orchestrator::Feed::Items => "items",
                     aqueduct_orchestrator::Feed::Alerts => "alerts",
+                    aqueduct_orchestrator::Feed::Routed => "routed items",
                 },
+                branch: sink.branch.clone(),
+                on_error: on_error(sink.on_error),
                 guarantee: given.guarantee.as_str(),
                 reason: given.reason,
             })
@@ -87,10 +97,18 @@ fn print(explained: &Explained, source_rule: &str) {
     output::data_line(&format!("ledger   {}", explained.ledger));
     output::data_line(&format!("source   {} (input that is not an item: {source_rule})", explained.source));
     for stage in &explained.stages {
-        output::data_line(&format!("stage    {}: {} (on error: {})", stage.name, stage.does, stage.on_error));
+        let branch = stage.branch.as_ref().map_or(String::new(), |branch| format!(" on branch {branch}"));
+        output::data_line(&format!(
+            "stage    {}{branch}: {} (on error: {})",
+            stage.name, stage.does, stage.on_error
+        ));
     }
     for sink in &explained.sinks {
-        output::data_line(&format!("sink     {}: {}, takes {}", sink.name, sink.what, sink.takes));
+        let branch = sink.branch.as_ref().map_or(String::new(), |branch| format!(" of branch {branch}"));
+        output::data_line(&format!(
+            "sink     {}: {}, takes {}{branch} (on error: {})",
+            sink.name, sink.what, sink.takes, sink.on_error
+        ));
         output::data_line(&format!("         {}, because {}", sink.guarantee, sink.reason));
     }
 }
@@ -116,6 +134,25 @@ fn does(spec: &aqueduct_orchestrator::PipelineSpec, kind: &StageKind) -> String 
         StageKind::Filter { when } => format!("lets pass where {}", when.source()),
         StageKind::Alert { when, to, .. } => {
             format!("writes a record to {} where {}", spec.sinks[*to].name, when.source())
+        }
+        StageKind::Route { routes, all, otherwise } => {
+            let each: Vec<String> =
+                routes.iter().map(|(name, when)| format!("to {name} where {}", when.source())).collect();
+            let how = if *all { "copies items" } else { "sends items" };
+            let rest = match otherwise {
+                Otherwise::To(name) => format!("the others to {name}"),
+                Otherwise::Skip => "skips the others".to_owned(),
+                Otherwise::Pass => "lets the others pass".to_owned(),
+                Otherwise::Fail => "fails on the others".to_owned(),
+            };
+            format!("{how} {}; {rest}", each.join(", "))
+        }
+        StageKind::Dedupe { key, horizon } => {
+            let horizon = match horizon {
+                Horizon::Items(items) => output::plural(*items, "item"),
+                Horizon::Time(time) => output::plural(time.as_secs(), "second"),
+            };
+            format!("lets the first item of each {} pass, looking back {horizon}", key.source())
         }
         StageKind::Split { field, .. } => format!("makes an item of each element of {field}"),
         StageKind::Sample { ratio, key: None, .. } => format!("lets a share of {ratio} pass"),

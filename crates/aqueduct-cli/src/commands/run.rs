@@ -1,11 +1,13 @@
+use std::collections::BTreeMap;
+
 use aqueduct_core::{Clock, Counts, Shutdown};
 use aqueduct_orchestrator::{PipelineSpec, RunRequest, SinkKind, assemble};
-use aqueduct_stream::{Ended, Report, RunError, RunFailure, SourceError, StderrLines};
+use aqueduct_stream::{Ended, Report, Resume, RunError, RunFailure, SourceError, StderrLines};
 use serde::Serialize;
 
 use super::load;
 use crate::exit::Exit;
-use crate::flags::{Format, Run};
+use crate::flags::{Format, Output, PipelineFile, Run};
 use crate::{output, progress, signals};
 
 /// What `run -o json` prints at the end, as the reference describes it. [`Closing`] is the shape.
@@ -22,9 +24,11 @@ the sum is `read` + `spawned` |
 | `retries` | attempts beyond the first |
 | `epochs` | commits |
 | `elapsed_seconds`, `items_per_second` | of this run |
-| `guarantee` | what the route as a whole gave: `exactly-once`, `effectively-once` or `at-least-once` |
+| `guarantee` | what the route as a whole gave: `exactly-once`, `effectively-once`, `at-least-once` or \
+`at-most-once` |
 | `stages[]` | `name` (`source` is the decoding), `in`, `out`, `failed` attempts, `busy_share` of all workers' time, \
 `p50_ms`, `p95_ms`, `p99_ms` of one item |
+| `left` | of a replay only: by stage, how many letters were left alone because their stage is gone |
 
 All counts are of this run; `status` has those of the pipeline's whole life. With a `stdout` sink the closing JSON \
 goes to standard error, since standard output belongs to the items.
@@ -51,6 +55,8 @@ struct Closing {
     items_per_second: f64,
     guarantee: Option<&'static str>,
     stages: Vec<ClosingStage>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    left: BTreeMap<String, u64>,
 }
 
 #[derive(Serialize)]
@@ -76,12 +82,20 @@ pub(super) async fn run(flags: Run) -> Exit {
     let (shutdown, signal) = Shutdown::new();
     let request = RunRequest {
         limit: flags.limit,
+        resume: flags.resume.clone().map(|checkpoint| Resume { checkpoint, rollback: flags.rollback }),
+        accept_change: flags.accept_change,
         clock: Clock::system(),
         shutdown: signal,
         search_path: std::env::var_os("PATH"),
         stderr_lines: flags.output.verbose.then(|| StderrLines::new(output::message)),
         ..RunRequest::default()
     };
+    if flags.dry_run {
+        let watching = signals::watch(shutdown);
+        let exit = super::preview::preview(&spec, &flags, request).await;
+        watching.abort();
+        return exit;
+    }
     let live = request.progress.clone();
     let pipeline = assemble(&spec, request);
     if flags.output.verbose {
@@ -95,10 +109,16 @@ pub(super) async fn run(flags: Run) -> Exit {
     drawing.abort();
     watching.abort();
     bar.finish_and_clear();
-    close(&spec, &flags, result)
+    close(&spec, &flags.file, flags.output, result)
 }
 
-fn close(spec: &PipelineSpec, flags: &Run, result: Result<Report, RunFailure>) -> Exit {
+/// Says how a run or a replay ended.
+pub(super) fn close(
+    spec: &PipelineSpec,
+    file: &PipelineFile,
+    shape: Output,
+    result: Result<Report, RunFailure>,
+) -> Exit {
     let (report, failure) = match result {
         Ok(report) => (Some(report), None),
         Err(failure) => (failure.report.map(|report| *report), Some(failure.error)),
@@ -107,13 +127,13 @@ fn close(spec: &PipelineSpec, flags: &Run, result: Result<Report, RunFailure>) -
     if let Some(error) = &failure {
         output::error(error);
     }
-    if flags.output.output == Format::Text {
+    if shape.output == Format::Text {
         if let Some(report) = &report {
-            print(spec, flags, report, failure.is_some());
+            print(spec, file, shape, report, failure.is_some());
         }
     } else {
         let closing = closing(spec, report, failure.as_ref(), exit);
-        let text = output::json(flags.output.output, &closing);
+        let text = output::json(shape.output, &closing);
         if spec.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout)) {
             output::message(&text);
         } else {
@@ -128,6 +148,9 @@ fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunE
         return of_error(error);
     }
     let Some(report) = report else { return Exit::Failed };
+    if !report.left.is_empty() && matches!(report.ended, Ended::Done | Ended::NothingToDo) {
+        return Exit::DeadLetters;
+    }
     match report.ended {
         Ended::Drained | Ended::Stopped | Ended::Limited => Exit::Early,
         Ended::NothingToDo => Exit::Nothing,
@@ -139,9 +162,11 @@ fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunE
 /// The exit code of a run that fails like this.
 pub(super) fn of_error(error: &RunError) -> Exit {
     match error {
-        RunError::Config(_) | RunError::Source(SourceError::Missing { .. } | SourceError::Folder { .. }) => {
-            Exit::Config
-        }
+        RunError::Config(_)
+        | RunError::Changed { .. }
+        | RunError::NoCheckpoint { .. }
+        | RunError::RollbackNeeded { .. }
+        | RunError::Source(SourceError::Missing { .. } | SourceError::Folder { .. }) => Exit::Config,
         _ => Exit::Failed,
     }
 }
@@ -188,6 +213,7 @@ fn closing(spec: &PipelineSpec, report: Option<Report>, failure: Option<&RunErro
         elapsed_seconds: report.as_ref().map_or(0.0, |report| report.elapsed.as_secs_f64()),
         items_per_second: report.as_ref().map_or(0.0, Report::items_per_second),
         guarantee: report.as_ref().map(|report| report.guarantee.as_str()),
+        left: report.as_ref().map(|report| report.left.clone()).unwrap_or_default(),
         stages: report
             .map(|report| report.stages)
             .unwrap_or_default()
@@ -226,10 +252,10 @@ pub(super) fn with_causes(error: &RunError) -> String {
 }
 
 /// The closing words for people.
-fn print(spec: &PipelineSpec, flags: &Run, report: &Report, failed: bool) {
+fn print(spec: &PipelineSpec, file: &PipelineFile, shape: Output, report: &Report, failed: bool) {
     let counts = &report.counts;
     let count = output::count;
-    let file = flags.file.file.display();
+    let file = file.file.display();
     let how = match report.ended {
         _ if failed => "failed",
         Ended::Done => "done",
@@ -246,6 +272,8 @@ fn print(spec: &PipelineSpec, flags: &Run, report: &Report, failed: bool) {
             ("delivered", counts.delivered),
             ("skipped", counts.skipped),
             ("dead-lettered", counts.dead_lettered),
+            ("dropped", counts.dropped),
+            ("abandoned", counts.abandoned),
             ("in flight", counts.in_flight),
         ];
         parts.extend(named.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {}", count(*n))));
@@ -257,13 +285,20 @@ fn print(spec: &PipelineSpec, flags: &Run, report: &Report, failed: bool) {
             report.guarantee
         ));
     }
+    for (stage, letters) in &report.left {
+        output::message(&format!(
+            "  {} left alone: there is no stage or sink {stage} any more; put it back, or take them out with: aqueduct \
+             dlq export {file} --stage {stage}",
+            output::plural(*letters, "dead letter")
+        ));
+    }
     if counts.dead_lettered > 0 {
         output::message(&format!(
             "  {} set aside; see them with: aqueduct dlq ls {file}",
             output::plural(counts.dead_lettered, "item")
         ));
     }
-    if flags.output.verbose {
+    if shape.verbose {
         for stage in &report.stages {
             output::message(&format!(
                 "  {:<16} in {}, out {}, failed {}, busy {:.0} %, p50 {:.4} ms, p95 {:.4} ms, p99 {:.4} ms",

@@ -1,5 +1,6 @@
+use aqueduct_core::Position;
 use aqueduct_orchestrator::Inspection;
-use aqueduct_store::{Ledger, RunOutcome};
+use aqueduct_store::{Ledger, Removed, RunOutcome};
 use serde::Serialize;
 
 use super::load;
@@ -22,6 +23,9 @@ struct Status {
     dead_lettered: u64,
     skipped: u64,
     dead_letters_kept: u64,
+    dead_letters_removed: u64,
+    checkpoints_kept: u64,
+    checkpoints_removed: u64,
     positions: Vec<PartitionStatus>,
 }
 
@@ -40,7 +44,11 @@ pub(super) async fn status(look: &Look) -> Exit {
     let read = async {
         let Some(mut inspection) = Inspection::open(&spec).await? else { return Ok(None) };
         let Some(ledger) = inspection.ledger().await? else { return Ok(None) };
-        let kept = inspection.dead_letter_count().await?;
+        let kept = Kept {
+            dead_letters: inspection.dead_letter_count().await?,
+            checkpoints: inspection.checkpoints().await?.len() as u64,
+            removed: inspection.removed().await?,
+        };
         Ok::<_, aqueduct_orchestrator::InspectError>(Some((
             inspection.path().display().to_string(),
             ledger,
@@ -67,7 +75,14 @@ pub(super) async fn status(look: &Look) -> Exit {
     Exit::Done
 }
 
-fn describe(path: String, ledger: Ledger, kept: u64) -> Status {
+/// What is kept for people, and what retention has removed.
+struct Kept {
+    dead_letters: u64,
+    checkpoints: u64,
+    removed: Removed,
+}
+
+fn describe(path: String, ledger: Ledger, kept: Kept) -> Status {
     Status {
         pipeline: ledger.pipeline,
         ledger: path,
@@ -86,16 +101,16 @@ fn describe(path: String, ledger: Ledger, kept: u64) -> Status {
         delivered: ledger.counts.delivered,
         dead_lettered: ledger.counts.dead_lettered,
         skipped: ledger.counts.skipped,
-        dead_letters_kept: kept,
+        dead_letters_kept: kept.dead_letters,
+        dead_letters_removed: kept.removed.dead_letters,
+        checkpoints_kept: kept.checkpoints,
+        checkpoints_removed: kept.removed.checkpoints,
         positions: ledger
             .partitions
             .into_iter()
             .map(|part| PartitionStatus {
                 partition: part.name,
-                position: part.position.map(|position| {
-                    // Sources write JSON; should one write something else, it is shown as a text.
-                    serde_json::from_str(position.as_str()).unwrap_or_else(|_| position.as_str().into())
-                }),
+                position: part.position.as_ref().map(position),
             })
             .collect(),
     }
@@ -114,12 +129,35 @@ fn print(status: &Status) {
         count(status.skipped),
         count(status.dead_lettered)
     ));
-    output::data_line(&format!("  dead letters kept: {}", count(status.dead_letters_kept)));
+    let removed = |number: u64| match number {
+        0 => String::new(),
+        number => format!(", {} removed by [retention]", count(number)),
+    };
+    output::data_line(&format!(
+        "  dead letters kept: {}{}",
+        count(status.dead_letters_kept),
+        removed(status.dead_letters_removed)
+    ));
+    output::data_line(&format!(
+        "  checkpoints kept: {}{}",
+        count(status.checkpoints_kept),
+        removed(status.checkpoints_removed)
+    ));
     for part in &status.positions {
-        let place = match part.position.as_ref().map(|position| (&position["offset"], &position["line"])) {
-            None => "nothing committed yet".to_owned(),
-            Some((offset, line)) => format!("byte {offset}, line {line} comes next"),
-        };
+        let place = place(part.position.as_ref());
         output::data_line(&format!("  {}: {place}", part.partition));
+    }
+}
+
+/// A position as JSON. Sources write JSON; should one write something else, it is shown as a text.
+pub(super) fn position(position: &Position) -> serde_json::Value {
+    serde_json::from_str(position.as_str()).unwrap_or_else(|_| position.as_str().into())
+}
+
+/// A position in words.
+pub(super) fn place(position: Option<&serde_json::Value>) -> String {
+    match position.map(|position| (&position["offset"], &position["line"])) {
+        None => "nothing committed yet".to_owned(),
+        Some((offset, line)) => format!("byte {offset}, line {line} comes next"),
     }
 }

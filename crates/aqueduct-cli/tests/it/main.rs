@@ -3,12 +3,16 @@
 #![cfg(test)]
 
 mod bad_input;
+mod cases;
 mod commands;
+mod dead_letters;
 mod environment;
 mod exec;
 mod faults;
+mod flow;
 mod reference;
 mod run;
 mod stages;
 mod start;
 mod support;
+mod upkeep;

@@ -52,3 +52,15 @@ async fn a_cancelled_sleep_does_not_hold_the_clock_back() {
     assert_eq!(owner.waiting(), 0);
     assert_eq!(owner.advance_to_next(), None);
 }
+
+#[test]
+fn a_manual_clock_knows_of_work_that_does_not_wait_for_it() {
+    let (clock, manual) = Clock::manual(Timestamp(0));
+    assert!(!manual.is_busy());
+    let (one, other) = (clock.busy(), clock.clone().busy());
+    drop(one);
+    assert!(manual.is_busy());
+    drop(other);
+    assert!(!manual.is_busy());
+    drop(Clock::system().busy());
+}

@@ -1,6 +1,8 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
 mod exec;
+mod flow;
+mod retention;
 mod run;
 mod shape;
 mod sinks;
@@ -8,6 +10,8 @@ mod sources;
 mod stages;
 
 pub(super) use exec::*;
+pub(super) use flow::*;
+pub(super) use retention::*;
 pub(crate) use run::*;
 pub(super) use shape::*;
 pub(super) use sinks::*;
@@ -93,7 +97,7 @@ pub(super) const NAME: Key = key(
 );
 pub(super) const GUARANTEE: Key = key(
     "guarantee",
-    Kind::Choice(&["exactly-once", "at-least-once"]),
+    Kind::Choice(&["exactly-once", "at-least-once", "at-most-once"]),
     Absent::Words("the best that the route gives"),
     "what the run must give; more than the route can give is an error",
 );
@@ -113,11 +117,23 @@ pub(super) const STAGE: Key = key(
 pub(crate) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
 pub(super) const RUN: Key =
     key("run", Kind::Section, Absent::Words("every default"), "how the pipeline runs");
+pub(super) const RETENTION: Key = key(
+    "retention",
+    Kind::Section,
+    Absent::Words("16 checkpoints and all dead letters"),
+    "how much is kept of what a run leaves for people",
+);
+pub(super) const TEST: Key = key(
+    "test",
+    Kind::Section,
+    Absent::Words("none, or those of the file `NAME.test.toml` beside it"),
+    "a case for `aqueduct test`; one or several, see the guide",
+);
 
 pub(super) const TOP: Section = Section {
     heading: "the file",
     of_type: None,
-    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, STAGE, SINK, RUN],
+    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, STAGE, SINK, RUN, RETENTION, TEST],
 };
 
 /// Every section, in the order of the reference.
@@ -129,5 +145,6 @@ pub(crate) fn sections() -> Vec<Section> {
     sections.extend([RETRY, SINK_COMMON]);
     sections.extend(SINKS);
     sections.push(RUN_SECTION);
+    sections.push(RETENTION_SECTION);
     sections
 }

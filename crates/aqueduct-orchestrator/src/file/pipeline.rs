@@ -4,11 +4,13 @@ use super::diagnostics::Diagnostics;
 use super::reader::{Reader, Table};
 use super::references::Resolver;
 use super::tree::{At, Entry, Member, Raw};
-use super::{Inputs, keys, sinks, stages};
+use super::{Inputs, keys, retention, sinks, stages, ways};
+use aqueduct_stream::Overflow;
+
 use crate::error::ConfigError;
 use crate::redacted::Redacted;
 use crate::settings::{self, Settings, Written, WrittenSettings};
-use crate::spec::{Feed, Guarantee, PipelineSpec, SourceKind, SourceSpec, StageKind};
+use crate::spec::{Guarantee, PipelineSpec, SourceKind, SourceSpec};
 
 /// Reads the whole tree. None when something is missing that an error was noted for.
 pub(super) fn read(
@@ -27,44 +29,34 @@ pub(super) fn read(
     let sinks = sinks::read(&mut reader, top);
     let stages = stages::read(&mut reader, top, &sinks);
     let settings = settings(&mut reader, top, name.as_deref().unwrap_or_default(), inputs);
-    let mut sinks = sinks.specs;
+    let overflow = overflow(&mut reader, top);
+    let retention = retention::read(&mut reader, top);
+    let sinks = sinks.specs;
     // All of one step, so that the errors of one part never hide those of another.
     let (name, source, stages) = (name?, source?, stages?);
-    for stage in &stages {
-        if let StageKind::Alert { to, .. } = &stage.kind {
-            sinks.get_mut(*to)?.as_mut()?.feed = Feed::Alerts;
-        }
-    }
-    let sinks = sinks.into_iter().collect::<Option<Vec<_>>>()?;
-    if !sinks.is_empty() && sinks.iter().all(|sink| sink.feed == Feed::Alerts) {
-        let hint = "add a [[sink]] that no alert names; it takes what leaves the last stage".to_owned();
-        match top.entry(&keys::SINK) {
-            Some(entry) => reader.diagnostics.error(
-                &first(entry).at,
-                "every sink takes alerts, and none the items",
-                Some(hint),
-            ),
-            None => reader.missing(top, &keys::SINK),
-        }
-        return None;
-    }
+    let mut sinks = sinks.into_iter().collect::<Option<Vec<_>>>()?;
+    ways::check(&mut reader, top, &stages, &mut sinks)?;
+    let overflow = overflow?;
     check_windows(&mut reader, top, &source, &settings);
     Some(PipelineSpec {
         name,
         folder: resolver.folder.to_owned(),
         guarantee: guarantee.map(|word| match word {
             "exactly-once" => Guarantee::ExactlyOnce,
+            "at-most-once" => Guarantee::AtMostOnce,
             _ => Guarantee::AtLeastOnce,
         }),
         source,
         stages,
         sinks,
         settings,
+        overflow,
+        retention,
     })
 }
 
 /// The first table of a list, or the entry itself.
-fn first(entry: &Entry) -> &Entry {
+pub(super) fn first(entry: &Entry) -> &Entry {
     match &entry.value {
         Raw::List(list) => list.first().unwrap_or(entry),
         _ => entry,
@@ -72,7 +64,7 @@ fn first(entry: &Entry) -> &Entry {
 }
 
 /// A section that stands once at most. A missing one is noted if it is required.
-fn section<'t>(
+pub(super) fn section<'t>(
     reader: &mut Reader<'_, '_>,
     top: Table<'t>,
     key: &keys::Key,
@@ -140,6 +132,20 @@ fn settings(reader: &mut Reader<'_, '_>, top: Table<'_>, pipeline: &str, inputs:
     let settings = settings::resolve(settings, pipeline, inputs.cores, inputs.environment, &mut errors);
     errors.into_iter().for_each(|error| reader.diagnostics.placed(error));
     settings
+}
+
+/// Reads what happens when there is no room. None when an error was noted.
+fn overflow(reader: &mut Reader<'_, '_>, top: Table<'_>) -> Option<Overflow> {
+    let empty = Table { members: &[], at: None, called: "[run]" };
+    let run = match top.entry(&keys::RUN).map(|entry| (&entry.value, &entry.at)) {
+        Some((Raw::Table(members), at)) => Table { members, at: Some(at), called: "[run]" },
+        _ => empty,
+    };
+    Some(match reader.choice(run, &keys::OVERFLOW)? {
+        "drop-newest" => Overflow::DropNewest,
+        "drop-oldest" => Overflow::DropOldest,
+        _ => Overflow::Wait,
+    })
 }
 
 fn data_dir(reader: &mut Reader<'_, '_>, top: Table<'_>, inputs: &Inputs<'_>) -> Option<Written<Redacted>> {

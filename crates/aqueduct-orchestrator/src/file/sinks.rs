@@ -67,7 +67,14 @@ fn sink(reader: &mut Reader<'_, '_>, entry: &Entry, single: bool, sinks: &mut Si
         check_keys(reader, table, kind);
         self::kind(reader, table, kind)
     });
-    let spec = name.clone().zip(kind).map(|(name, kind)| SinkSpec { name, kind, feed: Feed::Items });
+    let branch = super::stages::branch(reader, table);
+    let on_error = reader.choice(table, &keys::SINK_ON_ERROR).map(super::stages::on_error);
+    let spec = match (name.clone(), kind, branch, on_error) {
+        (Some(name), Some(kind), Some(branch), Some(on_error)) => {
+            Some(SinkSpec { name, kind, branch, on_error, feed: Feed::Items })
+        }
+        _ => None,
+    };
     sinks.names.push(name);
     sinks.specs.push(spec);
 }

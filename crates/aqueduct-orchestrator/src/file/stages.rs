@@ -1,6 +1,7 @@
 //! The stages of the file.
 
 mod exec;
+mod flow;
 mod shape;
 
 use std::collections::BTreeSet;
@@ -54,6 +55,7 @@ fn stage(
         );
     }
     let kind = reader.choice(table, &keys::STAGE_TYPE);
+    let branch = branch(reader, table);
     let rule = reader.choice(table, &keys::STAGE_ON_ERROR);
     let retry = retry(reader, table, rule);
     let kind = match kind {
@@ -64,7 +66,16 @@ fn stage(
         // Without a type every key of any type may be right.
         None => None,
     };
-    Some(StageSpec { name: name?, kind: kind?, on_error: on_error(rule?), retry: retry? })
+    Some(StageSpec { name: name?, kind: kind?, branch: branch?, on_error: on_error(rule?), retry: retry? })
+}
+
+/// Reads the branch of a stage or sink. The outer None stands for an error that was noted.
+#[expect(clippy::option_option, reason = "an error that was noted, no branch, and a branch are three things")]
+pub(super) fn branch(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<Option<String>> {
+    match table.entry(&keys::BRANCH) {
+        None => Some(None),
+        Some(_) => reader.name(table, &keys::BRANCH).map(Some),
+    }
 }
 
 fn check_keys(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str) {
@@ -96,6 +107,8 @@ fn kind(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str, sinks: &Sinks
             Some(StageKind::Map { keep, set })
         }
         "filter" => Some(StageKind::Filter { when: Arc::new(reader.condition(table, &keys::WHEN)?) }),
+        "route" => flow::route(reader, table),
+        "dedupe" => flow::dedupe(reader, table),
         "split" => shape::split(reader, table),
         "sample" => shape::sample(reader, table),
         "assert" => shape::assert(reader, table),

@@ -286,8 +286,8 @@ allowed_dead_letter_ratio = 1.5
         errors(text),
         [
             "2:8 \".bad name\" is not a name; a name has 1 to 128 letters, digits, dots, underscores and dashes, and no dot in front",
-            "3:13 guarantee cannot be \"exactly\"; there are exactly-once, at-least-once",
-            "4:1 the file has no key \"extra\"; there are name, guarantee, data_dir, source, stage, sink, run",
+            "3:13 guarantee cannot be \"exactly\"; there are exactly-once, at-least-once, at-most-once",
+            "4:1 the file has no key \"extra\"; there are name, guarantee, data_dir, source, stage, sink, run, retention, test",
             "6:8 type cannot be \"json\"; did you mean \"jsonl\"?",
             "7:8 path takes a text, found an integer",
             "8:12 on_error cannot be \"retry\"; there are stop, skip, dead-letter",
@@ -347,7 +347,7 @@ fn a_sink_must_be_left_for_the_items() {
     assert_eq!(
         errors(&text[..start]),
         [
-            "20:1 every sink takes alerts, and none the items; add a [[sink]] that no alert names; it takes what leaves the last stage"
+            "20:1 every sink takes alerts, and none the items; add a [[sink]] that no stage names; it takes what leaves the last stage"
         ]
     );
 }

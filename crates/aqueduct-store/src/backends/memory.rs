@@ -1,18 +1,20 @@
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aqueduct_core::{Counts, Fence, PartitionId, Position, Revision, Timestamp};
+use aqueduct_core::{Counts, Fence, ItemId, PartitionId, Revision, SourceId, Timestamp};
 use async_trait::async_trait;
 
 use self::table::MemoryTable;
 use crate::contract::{
-    Checkpoint, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger, PartitionState,
-    RunOutcome, RunState, Store,
+    Checkpoint, CheckpointPosition, Claim, Claimed, Commit, FileMark, FoundTable, JournalEntry, Ledger,
+    PartitionState, Rewind, RunOutcome, RunState, Store,
 };
-use crate::dead_letter::{DeadLetter, DeadLetterFilter};
-use crate::error::{ClaimError, CommitError, ReadError};
+use crate::dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Purged};
+use crate::error::{ClaimError, CommitError, EditError, ReadError};
+use crate::retention::{Removed, Retention, Surplus, cutoff};
 use crate::row::Value;
 
 /// Keeps everything in memory: for tests and for runs whose results nobody keeps.
@@ -40,6 +42,8 @@ struct Pipeline {
     counts: Counts,
     run: RunState,
     partitions: Vec<PartitionState>,
+    /// The least id that an item behind each partition's position can have.
+    next_items: BTreeMap<u32, String>,
     files: BTreeMap<(String, String), FileMark>,
     /// The names of the tables that this pipeline made or adopted, and how it writes them.
     tables: BTreeMap<String, crate::row::Table>,
@@ -51,6 +55,8 @@ struct Pipeline {
     journal: BTreeMap<(String, String, u32), Vec<u8>>,
     /// Oldest first.
     checkpoints: Vec<Checkpoint>,
+    /// What retention has removed.
+    removed: Removed,
 }
 
 impl MemoryStore {
@@ -88,6 +94,7 @@ impl Store for MemoryStore {
             .or_insert_with(|| Pipeline::new(run.clone()));
         pipeline.fence.0 += 1;
         pipeline.configuration = claim.configuration;
+        pipeline.counts.abandoned += std::mem::take(&mut pipeline.counts.in_flight);
         pipeline.run = run;
         let partitions = claim.partitions.iter().map(|name| pipeline.partition(name)).collect();
         Ok(Claimed {
@@ -119,6 +126,18 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn rewind(&mut self, pipeline: &str, fence: Fence, rewind: Rewind) -> Result<(), CommitError> {
+        let mut data = self.lock();
+        let data = &mut *data;
+        let ranges = data.fenced(pipeline, fence)?.rewind(&rewind);
+        for table in &rewind.tables {
+            if let Some(table) = data.tables.get_mut(table) {
+                table.remove_items(&ranges);
+            }
+        }
+        Ok(())
+    }
+
     async fn finish(
         &mut self,
         pipeline: &str,
@@ -143,16 +162,11 @@ impl Store for MemoryStore {
         filter: DeadLetterFilter,
     ) -> Result<Vec<DeadLetter>, ReadError> {
         let data = self.lock();
-        let wanted = |letter: &&DeadLetter| {
-            filter.stage.as_ref().is_none_or(|stage| letter.stage == *stage)
-                && filter.item_id.as_ref().is_none_or(|id| letter.item_id == *id)
-                && filter
-                    .after
-                    .as_ref()
-                    .is_none_or(|(id, stage)| (&letter.item_id, &letter.stage) > (id, stage))
-        };
-        let letters = data.pipelines.get(pipeline).into_iter().flat_map(|found| found.dead_letters.values());
-        Ok(letters.filter(wanted).take(filter.limit_or_default()).cloned().collect())
+        Ok(data
+            .pipelines
+            .get(pipeline)
+            .map(|found| found.page(&filter).cloned().collect())
+            .unwrap_or_default())
     }
 
     async fn dead_letter_count(&mut self, pipeline: &str) -> Result<u64, ReadError> {
@@ -160,14 +174,84 @@ impl Store for MemoryStore {
         Ok(data.pipelines.get(pipeline).map_or(0, |found| found.dead_letters.len() as u64))
     }
 
+    async fn dead_letter_total(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterTotal, ReadError> {
+        let data = self.lock();
+        let letters = data.pipelines.get(pipeline).into_iter().flat_map(|found| found.dead_letters.values());
+        let add = |total: DeadLetterTotal, letter: &DeadLetter| DeadLetterTotal {
+            letters: total.letters + 1,
+            bytes: total.bytes + letter.bytes(),
+        };
+        Ok(letters.filter(|letter| filter.admits(letter)).fold(DeadLetterTotal::default(), add))
+    }
+
+    async fn edit_dead_letter(&mut self, pipeline: &str, edit: DeadLetterEdit) -> Result<(), EditError> {
+        let DeadLetterEdit { read, payload } = edit;
+        let (item_id, stage) = (read.item_id.clone(), read.stage.clone());
+        let mut data = self.lock();
+        let key = (item_id.clone(), stage.clone());
+        let found = data.pipelines.get_mut(pipeline).and_then(|pipeline| pipeline.dead_letters.get_mut(&key));
+        match found {
+            None => Err(EditError::Gone { item_id, stage }),
+            Some(letter) if *letter != read => Err(EditError::Changed { item_id, stage }),
+            Some(letter) => {
+                letter.payload = Some(payload);
+                Ok(())
+            }
+        }
+    }
+
+    async fn purge_dead_letters(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<Purged, CommitError> {
+        let mut data = self.lock();
+        let Some(found) = data.pipelines.get_mut(pipeline) else { return Ok(Purged::default()) };
+        let key = |letter: &DeadLetter| (letter.item_id.clone(), letter.stage.clone());
+        let keys: Vec<(String, String)> = found.page(&filter).map(key).collect();
+        keys.iter().for_each(|key| drop(found.dead_letters.remove(key)));
+        Ok(Purged { letters: keys.len() as u64, last: keys.last().cloned() })
+    }
+
+    async fn retain(
+        &mut self,
+        pipeline: &str,
+        retention: &Retention,
+        at: Timestamp,
+    ) -> Result<Removed, CommitError> {
+        let mut data = self.lock();
+        Ok(data.pipelines.get_mut(pipeline).map(|found| found.retain(retention, at)).unwrap_or_default())
+    }
+
+    async fn removed(&mut self, pipeline: &str) -> Result<Removed, ReadError> {
+        Ok(self.lock().pipelines.get(pipeline).map(|found| found.removed).unwrap_or_default())
+    }
+
+    async fn forget(&mut self, pipeline: &str) -> Result<(), CommitError> {
+        self.lock().pipelines.remove(pipeline);
+        Ok(())
+    }
+
     async fn checkpoints(&mut self, pipeline: &str) -> Result<Vec<Checkpoint>, ReadError> {
         Ok(self.lock().pipelines.get(pipeline).map(|found| found.checkpoints.clone()).unwrap_or_default())
     }
 
-    async fn state(&mut self, pipeline: &str, stage: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    async fn state(
+        &mut self,
+        pipeline: &str,
+        stage: &str,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
         let data = self.lock();
         let state = data.pipelines.get(pipeline).and_then(|found| found.state.get(stage));
-        Ok(state.map(|entries| entries.clone().into_iter().collect()).unwrap_or_default())
+        let entries =
+            state.into_iter().flatten().filter(|(key, _)| after.is_none_or(|after| key.as_slice() > after));
+        Ok(entries.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     async fn journalled(&mut self, pipeline: &str) -> Result<Vec<JournalEntry>, ReadError> {
@@ -212,7 +296,9 @@ impl Data {
         for table in &commit.tables {
             table.check_name()?;
             match self.tables.get(&table.name).or_else(|| fresh.get(&table.name)) {
-                Some(found) => found.adopt(table)?,
+                Some(found) => {
+                    found.adopt(table, pipeline.tables.get(&table.name), commit.widen)?;
+                }
                 None => {
                     fresh.insert(table.name.clone(), MemoryTable::new(table.clone()));
                 }
@@ -222,7 +308,7 @@ impl Data {
         for rows in &commit.rows {
             let name = &rows.table().name;
             match self.tables.get(name).or_else(|| fresh.get(name)) {
-                Some(found) => found.check(rows, &mut seen)?,
+                Some(found) => found.check(rows, &mut seen, commit.widen)?,
                 None => return Err(CommitError::Backend(format!("no such table: {name}").into())),
             }
         }
@@ -243,13 +329,22 @@ impl Data {
     fn apply(&mut self, commit: Commit) {
         let Some(pipeline) = self.pipelines.get_mut(&commit.pipeline) else { return };
         for table in commit.tables {
-            self.tables.entry(table.name.clone()).or_insert_with(|| MemoryTable::new(table.clone()));
+            self.tables
+                .entry(table.name.clone())
+                .or_insert_with(|| MemoryTable::new(table.clone()))
+                .widen(&table);
             pipeline.tables.insert(table.name.clone(), table);
         }
         for rows in commit.rows {
             if let Some(found) = self.tables.get_mut(&rows.table().name) {
                 found.write(rows);
             }
+        }
+        if !commit.resolved.is_empty() {
+            pipeline.checkpoints.clear();
+        }
+        for key in &commit.resolved {
+            pipeline.dead_letters.remove(key);
         }
         for letter in commit.dead_letters {
             pipeline.dead_letters.insert((letter.item_id.clone(), letter.stage.clone()), letter);
@@ -271,14 +366,19 @@ impl Data {
         for advance in commit.advances {
             if let Some(known) = pipeline.partitions.iter_mut().find(|known| known.id == advance.partition) {
                 known.position = Some(advance.to);
+                pipeline.next_items.insert(advance.partition.0, advance.next_item);
                 known.revision = known.revision.next();
             }
         }
         pipeline.epoch += 1;
         pipeline.counts += commit.counts;
+        pipeline.counts.in_flight = pipeline.counts.in_flight.saturating_sub(commit.landed);
+        let resolved = commit.resolved.len() as u64;
+        pipeline.counts.dead_lettered = pipeline.counts.dead_lettered.saturating_sub(resolved);
         pipeline.run.last_seen = commit.at;
         if let Some(name) = commit.checkpoint {
-            pipeline.record(name, commit.at, commit.checkpoints_kept);
+            pipeline.record(name, commit.at);
+            pipeline.retain(&commit.retention, commit.at);
         }
     }
 }
@@ -293,12 +393,14 @@ impl Pipeline {
             counts: Counts::default(),
             run,
             partitions: Vec::new(),
+            next_items: BTreeMap::new(),
             files: BTreeMap::new(),
             tables: BTreeMap::new(),
             dead_letters: BTreeMap::new(),
             state: BTreeMap::new(),
             journal: BTreeMap::new(),
             checkpoints: Vec::new(),
+            removed: Removed::default(),
         }
     }
 
@@ -313,13 +415,92 @@ impl Pipeline {
         fresh
     }
 
-    fn record(&mut self, name: String, at: Timestamp, kept: usize) {
-        let position = |known: &PartitionState| Some((known.id, known.position.clone()?));
-        let positions: Vec<(PartitionId, Position)> = self.partitions.iter().filter_map(position).collect();
-        self.checkpoints.retain(|checkpoint| checkpoint.name != name);
-        self.checkpoints.push(Checkpoint { name, epoch: self.epoch, at, positions, counts: self.counts });
-        let surplus = self.checkpoints.len().saturating_sub(kept);
+    /// The letters of one page, in their order.
+    fn page<'a>(&'a self, filter: &'a DeadLetterFilter) -> impl Iterator<Item = &'a DeadLetter> {
+        let behind = |letter: &&DeadLetter| {
+            filter.after.as_ref().is_none_or(|(id, stage)| (&letter.item_id, &letter.stage) > (id, stage))
+        };
+        let letters = self.dead_letters.values().filter(|letter| filter.admits(letter)).filter(behind);
+        letters.take(filter.limit_or_default())
+    }
+
+    fn retain(&mut self, retention: &Retention, at: Timestamp) -> Removed {
+        let before = self.checkpoints.len();
+        let surplus = before.saturating_sub(retention.checkpoints.max(1));
         self.checkpoints.drain(..surplus);
+        if let Some(age) = retention.checkpoint_age_max {
+            let newest = self.checkpoints.last().map(|checkpoint| checkpoint.epoch);
+            let cutoff = cutoff(at, age);
+            self.checkpoints.retain(|checkpoint| checkpoint.at >= cutoff || Some(checkpoint.epoch) == newest);
+        }
+        let mut oldest: Vec<(Timestamp, (String, String), u64)> = self
+            .dead_letters
+            .iter()
+            .map(|(key, letter)| (letter.last, key.clone(), letter.bytes()))
+            .collect();
+        oldest.sort_unstable();
+        let bytes = oldest.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut left = Surplus { retention, at, letters: oldest.len() as u64, bytes };
+        let most = usize::try_from(Retention::LETTERS_REMOVED_MAX).unwrap_or(usize::MAX);
+        let gone: Vec<_> =
+            oldest.into_iter().take(most).take_while(|(last, _, bytes)| left.takes(*last, *bytes)).collect();
+        gone.iter().for_each(|(_, key, _)| drop(self.dead_letters.remove(key)));
+        let removed = Removed {
+            checkpoints: (before - self.checkpoints.len()) as u64,
+            dead_letters: gone.len() as u64,
+        };
+        self.removed += removed;
+        removed
+    }
+
+    fn record(&mut self, name: String, at: Timestamp) {
+        let position = |known: &PartitionState| {
+            Some(CheckpointPosition {
+                partition: known.id.0,
+                position: known.position.clone()?,
+                next_item: self.next_items.get(&known.id.0).cloned().unwrap_or_default(),
+            })
+        };
+        let positions = self.partitions.iter().filter_map(position).collect();
+        let files = self.files.values().cloned().collect();
+        self.checkpoints.retain(|checkpoint| checkpoint.name != name);
+        self.checkpoints.push(Checkpoint {
+            name,
+            epoch: self.epoch,
+            at,
+            positions,
+            files,
+            counts: self.counts,
+        });
+    }
+
+    /// Goes back; gives for each partition the ids that lie behind its position, without the last.
+    fn rewind(&mut self, to: &Rewind) -> Vec<Range<String>> {
+        let mut ranges = Vec::with_capacity(self.partitions.len());
+        for known in &mut self.partitions {
+            let then = to.checkpoint.positions.iter().find(|then| then.partition == known.id.0);
+            known.position = then.map(|then| then.position.clone());
+            known.revision = known.revision.next();
+            let first = |id: u32| ItemId::new(SourceId(0), PartitionId(id), 0).to_string();
+            let from = then.map_or_else(|| first(known.id.0), |then| then.next_item.clone());
+            self.next_items.insert(known.id.0, from.clone());
+            ranges.push(from..first(known.id.0 + 1));
+        }
+        self.dead_letters.retain(|(item_id, _), _| !ranges.iter().any(|range| range.contains(item_id)));
+        for mark in self.files.values_mut() {
+            (mark.bytes, mark.items) = (0, 0);
+        }
+        for mark in &to.checkpoint.files {
+            self.files.insert((mark.sink.clone(), mark.part.clone()), mark.clone());
+        }
+        for state in self.state.values_mut() {
+            state.retain(|key, _| *key <= to.state_after);
+        }
+        self.checkpoints.retain(|kept| kept.epoch <= to.checkpoint.epoch);
+        self.counts = to.checkpoint.counts;
+        self.epoch += 1;
+        self.run.last_seen = to.at;
+        ranges
     }
 
     fn ledger(&self, name: &str) -> Ledger {
@@ -327,6 +508,7 @@ impl Pipeline {
             pipeline: name.to_owned(),
             fence: self.fence,
             generation: self.generation,
+            configuration: self.configuration.clone(),
             epoch: self.epoch,
             partitions: self.partitions.clone(),
             files: self.files.values().cloned().collect(),

@@ -2,9 +2,12 @@ mod claim;
 mod commit;
 mod fault;
 mod insert;
+mod letters;
 mod number;
 mod open;
 mod read;
+mod retain;
+mod rewind;
 mod rows;
 #[cfg(feature = "failpoints")]
 mod sabotage;
@@ -12,6 +15,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,10 +26,11 @@ use sqlx::{Connection, SqliteConnection};
 
 use self::fault::Stop;
 use crate::contract::{
-    Checkpoint, Claim, Claimed, Commit, FoundTable, JournalEntry, Ledger, RunOutcome, Store,
+    Checkpoint, Claim, Claimed, Commit, FoundTable, JournalEntry, Ledger, Rewind, RunOutcome, Store,
 };
-use crate::dead_letter::{DeadLetter, DeadLetterFilter};
-use crate::error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
+use crate::dead_letter::{DeadLetter, DeadLetterEdit, DeadLetterFilter, DeadLetterTotal, Purged};
+use crate::error::{BackendError, ClaimError, CommitError, EditError, OpenError, ReadError};
+use crate::retention::{Removed, Retention};
 
 /// Keeps rows and ledger in one SQLite database.
 ///
@@ -50,6 +55,7 @@ use crate::error::{BackendError, ClaimError, CommitError, OpenError, ReadError};
 /// | `aqueduct_checkpoint` | named checkpoint | positions as JSON pairs of number and text, and the counts |
 /// | `aqueduct_state` | key of a stage's state | the value |
 /// | `aqueduct_journal` | journalled call | the result |
+/// | `aqueduct_retained` | pipeline with letters | how many and how large they are, and what retention removed |
 ///
 /// A result table has `item_id`, then the sink's columns without declared types. Its primary key is `item_id`,
 /// or the column that the sink upserts by.
@@ -85,6 +91,21 @@ impl SqliteStore {
     pub async fn open_read_only(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
         Ok(Self { path: path.to_owned(), connection: open::read_only(path).await?, undecided: false })
+    }
+
+    /// Opens a database to read it as it is now, whatever others write later.
+    ///
+    /// While it is open the writer's log grows instead of being folded into the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open_read_only`].
+    pub async fn open_snapshot(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let mut store = Self::open_read_only(path).await?;
+        match transaction::begin_snapshot(&mut store.connection).await {
+            Ok(()) => Ok(store),
+            Err(error) => Err(fault::open(&store.path, error)),
+        }
     }
 
     /// The database file.
@@ -141,6 +162,12 @@ impl Store for SqliteStore {
         self.end(written)
     }
 
+    async fn rewind(&mut self, pipeline: &str, fence: Fence, rewind: Rewind) -> Result<(), CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let written = rewind::rewind(&mut self.connection, pipeline, fence, rewind).await;
+        self.end(written)
+    }
+
     async fn finish(
         &mut self,
         pipeline: &str,
@@ -163,7 +190,7 @@ impl Store for SqliteStore {
         pipeline: &str,
         filter: DeadLetterFilter,
     ) -> Result<Vec<DeadLetter>, ReadError> {
-        let read = read::dead_letters(&mut self.connection, pipeline, filter).await;
+        let read = letters::page(&mut self.connection, pipeline, &filter).await;
         read.map_err(|error| fault::read(&self.path, error))
     }
 
@@ -172,13 +199,71 @@ impl Store for SqliteStore {
         read.map_err(|error| fault::read(&self.path, error))
     }
 
+    async fn dead_letter_total(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<DeadLetterTotal, ReadError> {
+        let read = letters::total(&mut self.connection, pipeline, &filter).await;
+        read.map_err(|error| fault::read(&self.path, error))
+    }
+
+    async fn edit_dead_letter(&mut self, pipeline: &str, edit: DeadLetterEdit) -> Result<(), EditError> {
+        self.start().map_err(CommitError::Backend)?;
+        let edited = letters::edit(&mut self.connection, pipeline, &edit).await;
+        let (item_id, stage) = (edit.read.item_id, edit.read.stage);
+        match self.end(edited)? {
+            letters::Edited::Done => Ok(()),
+            letters::Edited::Changed => Err(EditError::Changed { item_id, stage }),
+            letters::Edited::Gone => Err(EditError::Gone { item_id, stage }),
+        }
+    }
+
+    async fn purge_dead_letters(
+        &mut self,
+        pipeline: &str,
+        filter: DeadLetterFilter,
+    ) -> Result<Purged, CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let purged = letters::purge(&mut self.connection, pipeline, &filter).await;
+        self.end(purged)
+    }
+
+    async fn retain(
+        &mut self,
+        pipeline: &str,
+        retention: &Retention,
+        at: Timestamp,
+    ) -> Result<Removed, CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let removed = retain::retain(&mut self.connection, pipeline, retention, at).await;
+        self.end(removed)
+    }
+
+    async fn removed(&mut self, pipeline: &str) -> Result<Removed, ReadError> {
+        let read = retain::removed(&mut self.connection, pipeline).await;
+        read.map_err(|error| fault::read(&self.path, error))
+    }
+
+    async fn forget(&mut self, pipeline: &str) -> Result<(), CommitError> {
+        self.start().map_err(CommitError::Backend)?;
+        let forgotten = retain::forget(&mut self.connection, pipeline).await;
+        self.end(forgotten)
+    }
+
     async fn checkpoints(&mut self, pipeline: &str) -> Result<Vec<Checkpoint>, ReadError> {
         let read = read::checkpoints(&mut self.connection, pipeline).await;
         read.map_err(|error| fault::read(&self.path, error))
     }
 
-    async fn state(&mut self, pipeline: &str, stage: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
-        let read = read::state(&mut self.connection, pipeline, stage).await;
+    async fn state(
+        &mut self,
+        pipeline: &str,
+        stage: &str,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+        let read = read::state(&mut self.connection, pipeline, stage, after, limit).await;
         read.map_err(|error| fault::read(&self.path, error))
     }
 

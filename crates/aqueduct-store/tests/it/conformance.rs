@@ -38,7 +38,8 @@ conformance! {
         partitions_keep_the_number_of_their_first_sight
         a_partition_named_twice_is_one_partition
         another_configuration_starts_a_generation
-        a_claim_starts_a_run_and_finish_ends_it;
+        a_claim_starts_a_run_and_finish_ends_it
+        a_forgotten_pipeline_starts_over_and_its_rows_stay;
     commits:
         a_commit_moves_position_and_revision
         a_repeated_commit_changes_nothing
@@ -51,7 +52,9 @@ conformance! {
         the_store_goes_on_after_a_refused_epoch
         counts_add_up_over_epochs_and_runs
         file_marks_replace_earlier_ones
-        an_epoch_of_any_size_is_written_whole;
+        an_epoch_of_any_size_is_written_whole
+        what_was_in_flight_lands_or_is_abandoned
+        a_table_of_our_own_takes_new_columns_where_that_is_asked;
     tables:
         values_are_kept_exactly
         what_is_not_a_number_is_kept_as_nothing
@@ -71,7 +74,13 @@ conformance! {
         letters_are_filtered_by_stage_and_item
         one_item_may_fail_in_two_places
         a_letter_of_the_same_item_and_stage_replaces_the_earlier_one
-        a_refused_epoch_leaves_no_letter;
+        a_refused_epoch_leaves_no_letter
+        letters_are_filtered_by_class_reason_and_time
+        an_edit_changes_the_payload_and_nothing_else
+        a_purge_removes_what_it_is_told_page_by_page
+        retention_removes_the_oldest_letters
+        retention_counts_every_way_in_which_letters_come_and_go
+        a_replay_takes_its_letters_away;
     journal:
         entries_last_until_a_commit_consumes_them
         an_entry_for_the_same_call_replaces_the_earlier_one
@@ -84,7 +93,10 @@ conformance! {
     checkpoints:
         a_checkpoint_holds_what_is_true_after_its_epoch
         only_so_many_checkpoints_are_kept
-        a_checkpoint_of_the_same_name_replaces_the_earlier_one;
+        a_checkpoint_of_the_same_name_replaces_the_earlier_one
+        old_checkpoints_go_and_the_newest_stays
+        going_back_makes_everything_as_it_was
+        going_back_is_fenced;
     reopening:
         a_reopened_store_reads_the_same;
 }

@@ -194,7 +194,7 @@ impl Model {
             let positions = positions.filter_map(|(at, known)| Some((at, known.1.clone()?))).collect();
             next.checkpoints.retain(|known| known.0 != name);
             next.checkpoints.push((name, next.epoch, positions, next.read));
-            while next.checkpoints.len() > kept {
+            while next.checkpoints.len() > kept.max(1) {
                 next.checkpoints.remove(0);
             }
         }
@@ -241,12 +241,13 @@ fn commit(epoch: &Epoch, model: &Model) -> Commit {
         partition: PartitionId(*partition),
         from: Revision(model.partitions.get(*partition as usize).map_or(0, |known| known.2) + off),
         to: Position::new(format!("e{}", model.epoch)),
+        next_item: String::new(),
     };
     commit.advances = epoch.advances.iter().map(advance).collect();
     commit.counts = Counts { read: 1, delivered: 1, ..Counts::default() };
     if let Some((name, kept)) = epoch.checkpoint {
         commit.checkpoint = Some(format!("c{name}"));
-        commit.checkpoints_kept = kept;
+        commit.retention.checkpoints = kept;
     }
     commit
 }
@@ -294,7 +295,7 @@ async fn check(store: &mut dyn Store, place: &impl Place, model: &Model) {
     wanted.sort_unstable();
     let wanted: Vec<(Vec<u8>, Vec<u8>)> =
         wanted.iter().map(|(key, value)| (key.to_string().into(), value.to_string().into())).collect();
-    assert_eq!(store.state(PIPELINE, "window").await.expect("readable"), wanted);
+    assert_eq!(store.state(PIPELINE, "window", None, 100).await.expect("readable"), wanted);
 
     let mut wanted: Vec<JournalEntry> =
         model.journal.iter().map(|known| journalled(known.0, known.1)).collect();
@@ -306,7 +307,8 @@ async fn check(store: &mut dyn Store, place: &impl Place, model: &Model) {
         .into_iter()
         .map(|found| {
             let positions = found.positions.into_iter();
-            let positions = positions.map(|(id, position)| (id.0, position.as_str().to_owned())).collect();
+            let positions =
+                positions.map(|then| (then.partition, then.position.as_str().to_owned())).collect();
             (found.name, found.epoch, positions, found.counts.read)
         })
         .collect();

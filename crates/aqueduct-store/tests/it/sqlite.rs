@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aqueduct_core::{Classified, ErrorClass};
-use aqueduct_store::{CommitError, Conflict, OpenError, SqliteStore, Store, Value};
+use aqueduct_core::{Classified, ErrorClass, Position};
+use aqueduct_store::{Commit, CommitError, Conflict, DeadLetterFilter, OpenError, SqliteStore, Store, Value};
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
 use crate::conformance::epoch::{PIPELINE, advance, change, claim, epoch, letter, rows, table, text};
@@ -130,11 +130,11 @@ async fn a_newer_format_is_refused_by_name_and_left_alone() {
     let before = fs::read(&path).expect("readable");
     let refused = [open(&path).await, SqliteStore::open_read_only(&path).await];
     for error in refused.map(|refused| refused.expect_err("the format is newer")) {
-        assert!(matches!(error, OpenError::Newer { found: 7, supported: 1, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::Newer { found: 7, supported: 2, .. }), "{error:?}");
         let message = error.to_string();
         assert!(
             message.ends_with(
-                "holds a ledger of format 7; this aqueduct reads up to format 1; upgrade aqueduct"
+                "holds a ledger of format 7; this aqueduct reads up to format 2; upgrade aqueduct"
             )
         );
     }
@@ -327,4 +327,42 @@ fn stores_can_be_sent_and_shown() {
     fn check<T: Send + std::fmt::Debug>() {}
     check::<SqliteStore>();
     check::<aqueduct_store::MemoryStore>();
+}
+
+/// The ledger's tables as format 1 had them, as far as format 2 changed them.
+const FORMAT_1: &str = "
+alter table aqueduct_partition drop column next_item;
+alter table aqueduct_dead_letter drop column children;
+alter table aqueduct_checkpoint drop column files;
+update aqueduct_meta set value = 1 where key = 'format';
+";
+
+#[tokio::test]
+async fn an_older_ledger_is_brought_up_to_date_and_keeps_what_it_holds() {
+    let place = Sqlite::fresh();
+    let mut store = place.open().await;
+    let fence = claim(store.as_mut(), &["a"]).await.fence;
+    let mut commit = epoch(fence);
+    commit.advances = vec![advance(0, 0, "10")];
+    commit.dead_letters = vec![letter("a0a0a1", "score")];
+    commit.checkpoint = Some("old".to_owned());
+    store.commit(commit).await.expect("the commit succeeds");
+    store.close().await.expect("it closes");
+    for statement in FORMAT_1.split(';').filter(|statement| !statement.trim().is_empty()) {
+        execute(&place.path(), statement).await;
+    }
+
+    let mut store = place.open().await;
+    let claimed = claim(store.as_mut(), &["a"]).await;
+    assert_eq!(claimed.partitions[0].position, Some(Position::new("10")));
+    let letters = store.dead_letters(PIPELINE, DeadLetterFilter::default()).await.expect("readable");
+    assert_eq!((letters.len(), letters[0].children), (1, 0));
+    assert_eq!(store.checkpoints(PIPELINE).await.expect("readable"), []);
+    let commit = Commit {
+        advances: vec![advance(0, 1, "20")],
+        checkpoint: Some("new".to_owned()),
+        ..epoch(claimed.fence)
+    };
+    store.commit(commit).await.expect("the commit succeeds");
+    assert_eq!(store.checkpoints(PIPELINE).await.expect("readable")[0].positions[0].next_item, "a0a0b20");
 }

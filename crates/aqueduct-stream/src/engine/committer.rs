@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use aqueduct_core::{Counts, Fence, PartitionId, Revision, failpoint};
@@ -6,13 +6,16 @@ use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Handle;
 
+use super::state::Kept;
 use super::window::Share;
+use super::worker::Work;
 use super::{Message, Shared};
-use crate::batch::{Failure, Finished, Until};
+use crate::batch::{Failure, Finished, StepLog, Until};
 use crate::error::{RunError, SinkError};
 use crate::guarantee::Guarantee;
 use crate::sink::table::{Shape, push_row};
 use crate::sink::{Encoded, Sink};
+use crate::source::{Chunk, Decode};
 
 /// A sink on the committer's side.
 pub(super) enum Output {
@@ -38,6 +41,16 @@ pub(super) struct Committer {
     pub(super) outputs: Vec<Output>,
     pub(super) databases: Vec<Database>,
     pub(super) revisions: HashMap<PartitionId, Revision>,
+    /// What ordered stages have in the ledger.
+    pub(super) kept: Vec<Kept>,
+    /// The commits with a checkpoint, the oldest first.
+    pub(super) checkpoints: VecDeque<u64>,
+    /// Adds columns that a table lacks.
+    pub(super) widen: bool,
+    /// The input is dead letters.
+    pub(super) replays: bool,
+    /// Positions are committed before the work.
+    pub(super) ahead: bool,
     pub(super) guarantee: Guarantee,
     pub(super) epoch: u64,
 }
@@ -60,10 +73,18 @@ impl Committer {
         let mut next = 0;
         let mut uncheckpointed = 0;
         while let Ok(first) = finished.recv() {
+            let mut ahead = Vec::new();
             for message in std::iter::once(first).chain(finished.try_iter()) {
-                if let Message::Finished(batch) = message {
-                    early.insert(batch.sequence, *batch);
+                match message {
+                    Message::Finished(batch) => {
+                        early.insert(batch.sequence, *batch);
+                    }
+                    Message::Ahead(work) => ahead.push(*work),
+                    Message::Idle => {}
                 }
+            }
+            if !ahead.is_empty() {
+                self.go_ahead(ahead, &mut totals);
             }
             while let Some(batch) = early.remove(&next) {
                 ready.push(batch);
@@ -96,6 +117,9 @@ impl Committer {
         for batch in rest.into_iter().chain(early.into_values()) {
             totals.give_up(&self.shared, &batch);
         }
+        if self.ahead && totals.failure.is_none() && totals.counts.in_flight > 0 {
+            self.abandon(&mut totals);
+        }
         CommitterEnd {
             databases: self.databases,
             counts: totals.counts,
@@ -103,6 +127,52 @@ impl Committer {
             epochs: totals.epochs,
             failure: totals.failure,
         }
+    }
+
+    /// Commits the positions of batches, then hands them to the workers.
+    fn go_ahead(&mut self, ahead: Vec<Work>, totals: &mut Totals) {
+        let mut epoch = Epoch::default();
+        for work in &ahead {
+            let chunk = &work.batch.chunk;
+            epoch.advance(&*self.shared.decoder, chunk, None);
+            epoch.counts.read += chunk.items as u64 + work.batch.dropped;
+            epoch.counts.in_flight += chunk.items as u64;
+            epoch.counts.dropped += work.batch.dropped;
+        }
+        let counts = epoch.counts;
+        if totals.failure.is_none() {
+            totals.failure = self.write(epoch, false).err();
+            totals.epochs += 1;
+        }
+        if totals.failure.is_some() {
+            self.shared.fail();
+            totals.counts += counts;
+            for work in ahead {
+                let chunk = work.batch.chunk;
+                self.shared.window.rest();
+                self.shared.window.leave(Share { items: chunk.items, bytes: chunk.weight });
+            }
+            return;
+        }
+        totals.counts.read += counts.dropped;
+        totals.counts.dropped += counts.dropped;
+        for work in ahead {
+            let back = work.back.clone();
+            // Room for every batch that the window admits; it fails only when every worker has panicked.
+            let _ = back.send(work);
+        }
+    }
+
+    /// Notes that what was committed ahead and then given up will never be worked on.
+    fn abandon(&mut self, totals: &mut Totals) {
+        let given_up = std::mem::take(&mut totals.counts.in_flight);
+        totals.counts.abandoned += given_up;
+        let at = self.shared.options.clock.wall();
+        let mut commit = Commit::new(&self.pipeline, self.databases[0].fence, at);
+        commit.counts.abandoned = given_up;
+        commit.landed = given_up;
+        totals.failure =
+            self.runtime.block_on(self.databases[0].store.commit(commit)).err().map(RunError::from);
     }
 
     /// An epoch is due when it is large enough, or nobody works on more, or it must not grow.
@@ -150,14 +220,22 @@ impl Committer {
                 }
                 Until::End => (Some(None), 0),
             };
-            if let Some(offset) = offset {
-                work.positions.insert(batch.chunk.partition, decoder.position(&batch.chunk, offset));
+            if let Some(offset) = offset.filter(|_| !batch.replayed && !self.ahead) {
+                work.advance(&**decoder, &batch.chunk, offset);
+            }
+            if self.ahead {
+                work.landed += results.counts.read + left;
+                work.counts.read += left;
+                work.counts.abandoned += left;
             }
             work.counts += results.counts;
             work.retries += results.retries;
             work.letters.extend(results.letters);
+            work.logs.extend(results.logs);
+            work.resolved.extend(results.resolved);
             work.encoded.push(results.encoded);
             failure = failure.or(results.stop);
+            let left = if self.ahead { 0 } else { left };
             covered.push((Share { items: batch.chunk.items, bytes: batch.chunk.weight }, left));
         }
         let counts = work.counts;
@@ -189,7 +267,7 @@ impl Committer {
     /// Writes one epoch in the order of decision 0001: files, second databases, the ledger.
     fn write(&mut self, epoch: Epoch, checkpoint: bool) -> Result<(), RunError> {
         epoch.counts.check()?;
-        if epoch.positions.is_empty() {
+        if epoch.positions.is_empty() && epoch.resolved.is_empty() && epoch.landed == 0 {
             return Ok(());
         }
         let at = self.shared.options.clock.wall();
@@ -222,6 +300,7 @@ impl Committer {
         for (database, commit) in self.databases.iter_mut().zip(commits.iter_mut()).skip(1) {
             if commit.rows.iter().any(|rows| !rows.is_empty()) {
                 add_tables(commit, &mut database.tables);
+                commit.widen = self.widen;
                 let commit = std::mem::replace(commit, Commit::new("", database.fence, at));
                 self.runtime.block_on(database.store.commit(commit))?;
                 failpoint::hit("second-store-after")
@@ -231,24 +310,46 @@ impl Committer {
         self.epoch += 1;
         let mut ledger = commits.swap_remove(0);
         add_tables(&mut ledger, &mut self.databases[0].tables);
+        ledger.widen = self.widen;
         ledger.dead_letters = epoch.letters;
         if self.guarantee == Guarantee::AtLeastOnce {
             // Results first, the position after, each in a transaction of its own.
             let mut first = Commit::new(&self.pipeline, self.databases[0].fence, at);
             std::mem::swap(&mut first.rows, &mut ledger.rows);
             std::mem::swap(&mut first.tables, &mut ledger.tables);
+            first.widen = self.widen;
             if !first.rows.is_empty() {
                 self.runtime.block_on(self.databases[0].store.commit(first))?;
                 self.epoch += 1;
             }
         }
-        for (partition, to) in epoch.positions {
+        for (partition, (to, next_item)) in epoch.positions {
             let from = self.revisions.entry(partition).or_default();
-            ledger.advances.push(Advance { partition, from: *from, to });
+            ledger.advances.push(Advance { partition, from: *from, to, next_item });
             *from = from.next();
         }
         ledger.counts = epoch.counts;
-        ledger.checkpoint = checkpoint.then(|| format!("epoch-{}", self.epoch));
+        if epoch.landed > 0 {
+            // They were counted as read when their position was committed.
+            ledger.counts.read -= epoch.landed;
+            ledger.landed = epoch.landed;
+        }
+        if self.replays {
+            // They were read long ago, and leave the total of dead letters instead.
+            ledger.counts.read -= epoch.resolved.len() as u64;
+            ledger.resolved = epoch.resolved;
+        }
+        ledger.retention = self.shared.options.retention.clone();
+        if checkpoint {
+            ledger.checkpoint = Some(format!("epoch-{}", self.epoch));
+            self.checkpoints.push_back(self.epoch);
+            let surplus = self.checkpoints.len().saturating_sub(ledger.retention.checkpoints.max(1));
+            self.checkpoints.drain(..surplus);
+        }
+        let oldest = self.checkpoints.front().copied().unwrap_or(0);
+        for kept in &mut self.kept {
+            ledger.state.extend(kept.commit(self.epoch, oldest, &epoch.logs));
+        }
         self.runtime.block_on(self.databases[0].store.commit(ledger))?;
         for output in &mut self.outputs {
             if let Output::Direct(sink) = output {
@@ -286,11 +387,25 @@ impl Committer {
 /// An epoch in the making.
 #[derive(Default)]
 struct Epoch {
-    positions: BTreeMap<PartitionId, aqueduct_core::Position>,
+    /// By partition, the position and the least id that may come behind it.
+    positions: BTreeMap<PartitionId, (aqueduct_core::Position, String)>,
     counts: Counts,
     retries: u64,
     letters: Vec<aqueduct_store::DeadLetter>,
+    logs: Vec<StepLog>,
+    resolved: Vec<(String, String)>,
+    /// Items whose positions were committed before.
+    landed: u64,
     encoded: Vec<Vec<Encoded>>,
+}
+
+impl Epoch {
+    /// Moves a position to an offset in a chunk, or to its end.
+    fn advance(&mut self, decoder: &dyn Decode, chunk: &Chunk, offset: Option<u64>) {
+        let position = decoder.position(chunk, offset);
+        let next = decoder.item_id(chunk.partition, offset.unwrap_or(chunk.end));
+        self.positions.insert(chunk.partition, (position, next.to_string()));
+    }
 }
 
 #[derive(Default)]

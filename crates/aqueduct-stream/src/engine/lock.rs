@@ -4,15 +4,20 @@ use std::path::Path;
 
 use crate::error::RunError;
 
-/// The data folder, held by this run until it is dropped. The system lets go of it when the process dies.
+/// The data folder of a pipeline, held by one run, or by who changes what runs rely on, until it is dropped. The
+/// system lets go of it when the process dies.
 #[derive(Debug)]
-pub(super) struct FolderLock {
+pub struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
     /// Makes the folder if it is not there, and takes it.
-    pub(super) fn take(folder: &Path) -> Result<Self, RunError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::InUse`] when somebody else holds it, [`RunError::DataFolder`] when it cannot be made or written.
+    pub fn take(folder: &Path) -> Result<Self, RunError> {
         let failed = |source| RunError::DataFolder { path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(failed)?;
         let mut file = OpenOptions::new()

@@ -1,14 +1,11 @@
 use std::sync::Arc;
 
-use aqueduct_core::{PartitionId, Phase, Position};
-use crossbeam_channel::Sender;
-
-use super::window::Share;
-use super::worker::Work;
+use super::gate::{Backlog, Gate};
 use super::{Shared, why};
-use crate::batch::Batch;
+use crate::config::Overflow;
 use crate::error::RunError;
-use crate::source::Source;
+use crate::source::{Chunk, Source};
+use aqueduct_core::{PartitionId, Phase, Position};
 
 /// One partition to read, in its order.
 #[derive(Debug)]
@@ -35,21 +32,50 @@ pub(super) fn read(
     mut source: Box<dyn Source>,
     assignments: &[Assignment],
     shared: &Arc<Shared>,
-    work: &Sender<Work>,
+    mut gate: Gate,
 ) -> ReaderEnd {
-    match read_all(source.as_mut(), assignments, shared, work) {
-        Ok(end) => end,
-        Err(error) => ReaderEnd::Failed(error),
-    }
+    let options = &shared.options;
+    let end = if options.overflow == Overflow::Wait {
+        read_all(source.as_mut(), assignments, shared, &mut |chunk| gate.admit(chunk, 0))
+    } else {
+        let backlog = Backlog::new(options.overflow, options.window_items, options.window_bytes);
+        read_without_waiting(source.as_mut(), assignments, shared, &backlog, gate)
+    };
+    end.unwrap_or_else(ReaderEnd::Failed)
+}
+
+/// Reads as fast as the source gives; a second thread waits for room.
+fn read_without_waiting(
+    source: &mut dyn Source,
+    assignments: &[Assignment],
+    shared: &Arc<Shared>,
+    backlog: &Backlog,
+    mut gate: Gate,
+) -> Result<ReaderEnd, RunError> {
+    std::thread::scope(|scope| {
+        let handing = std::thread::Builder::new()
+            .name("aqueduct-gate".to_owned())
+            .spawn_scoped(scope, move || backlog.drain(&mut gate))
+            .map_err(|_| why("gate"))?;
+        let mut take = |chunk| {
+            backlog.push(chunk);
+            Ok(())
+        };
+        let end = read_all(source, assignments, shared, &mut take);
+        backlog.close();
+        match handing.join() {
+            Ok(handed) => handed.and(end),
+            Err(_) => Err(why("gate")),
+        }
+    })
 }
 
 fn read_all(
     source: &mut dyn Source,
     assignments: &[Assignment],
     shared: &Arc<Shared>,
-    work: &Sender<Work>,
+    take: &mut dyn FnMut(Chunk) -> Result<(), RunError>,
 ) -> Result<ReaderEnd, RunError> {
-    let mut sequence = 0;
     let mut left = shared.options.limit.unwrap_or(u64::MAX);
     for (index, assignment) in assignments.iter().enumerate() {
         source.open(index, assignment.id, assignment.position.as_ref())?;
@@ -71,18 +97,9 @@ fn read_all(
                 _ => {}
             }
             left -= (chunk.items as u64).min(left);
-            let share = Share { items: chunk.items, bytes: chunk.weight };
-            shared.window.enter(share);
-            shared.options.progress.read(chunk.items as u64, chunk.weight as u64);
-            let batch = Batch::new(sequence, chunk);
-            sequence += 1;
-            // Each piece of work carries the way back for work that was put aside, so the channel closes by
-            // itself when the reader is done and nothing is under way.
-            let piece = Work { batch, fresh: true, back: work.clone() };
-            if work.send(piece).is_err() {
-                return Err(why("worker"));
-            }
+            take(chunk)?;
         }
     }
-    Ok(ReaderEnd::Exhausted)
+    // A source that waits ends its partition when it is asked to.
+    Ok(if shared.phase() == Phase::Running { ReaderEnd::Exhausted } else { ReaderEnd::Asked })
 }

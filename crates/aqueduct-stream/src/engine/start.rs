@@ -1,25 +1,27 @@
 //! Everything that happens before the first item is read.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use aqueduct_store::{Claim, Commit, Conflict, FileMark, Ledger, SqliteStore};
+use aqueduct_store::{Claim, Commit, FileMark, PartitionState};
 use tokio::runtime::Handle;
-use tokio::task::JoinSet;
 
-use super::committer::{Committer, Database, Output};
+use super::committer::{Committer, Output};
+use super::databases::{Ask, Databases};
+use super::identity::Identity;
+use super::letters::Letters;
 use super::lock::FolderLock;
 use super::reader::Assignment;
 use super::window::{Limits, Window};
-use super::{Shared, SinkSide, same_file_key};
-use crate::error::{RunError, SourceError};
+use super::{Intake, Shared, SinkSide, Stages, resume, state};
+use crate::config::Replay;
+use crate::error::RunError;
 use crate::guarantee::{Guarantee, SinkGuarantee};
-use crate::metrics::StepStats;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
-use crate::sink::table::{Shape, TableEncoder, refuse_unfit};
-use crate::sink::{Encode, Opening, SqliteSink};
-use crate::source::{Source, SourceContext};
+use crate::sink::table::TableEncoder;
+use crate::sink::{Encode, Opening};
+use crate::source::SourceContext;
+use crate::ways::Ways;
 
 /// The most batches in flight: enough to keep every core busy over a slow commit, and a bound for channels.
 pub(super) const BATCHES_MAX: usize = 1024;
@@ -27,14 +29,13 @@ pub(super) const BATCHES_MAX: usize = 1024;
 /// A run that may begin.
 pub(super) struct Started {
     pub(super) shared: Arc<Shared>,
-    pub(super) source: Box<dyn Source>,
-    pub(super) assignments: Vec<Assignment>,
+    pub(super) intake: Intake,
     pub(super) committer: Committer,
     pub(super) sinks: Vec<SinkGuarantee>,
     pub(super) lock: FolderLock,
 }
 
-pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
+pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Result<Started, RunError> {
     let guarantees = pipeline.guarantees()?;
     let Some(mut source) = pipeline.source.take() else {
         return Err(crate::ConfigError::Missing { missing: "source" }.into());
@@ -44,7 +45,8 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         shutdown: pipeline.options.shutdown.clone(),
         runtime: Handle::current(),
     });
-    let partitions = source.partitions()?;
+    // A replay needs the input only for what was too large to keep.
+    let partitions = if replay.is_some() { Vec::new() } else { source.partitions()? };
     let lock = FolderLock::take(&pipeline.data_folder())?;
 
     for sink in &mut pipeline.sinks {
@@ -53,19 +55,41 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         }
     }
 
-    let mut databases = Databases::open(&pipeline).await?;
-    let ledger_store = &mut databases.all[0].store;
-    if let Some(ledger) = ledger_store.ledger(&pipeline.name).await? {
-        refuse_other_input(&ledger, &partitions)?;
+    let ledger_path = pipeline.ledger_path();
+    let tables = pipeline.sinks.iter().filter_map(|sink| match &sink.kind {
+        SinkKind::Table(table) => Some(table.path.clone()),
+        SinkKind::Direct(_) => None,
+    });
+    let paths: Vec<PathBuf> = std::iter::once(ledger_path.clone()).chain(tables).collect();
+    let mut databases = Databases::open(&paths).await?;
+    let identity = Identity::of(&pipeline, source.describe());
+    let before = databases.all[0].store.ledger(&pipeline.name).await?;
+    let before = before.and_then(|ledger| Identity::read(&ledger.configuration));
+    if let Some(before) = &before
+        && !pipeline.options.accept_change
+    {
+        identity.check(before)?;
     }
     let claim = Claim {
         pipeline: pipeline.name.clone(),
         partitions,
-        configuration: pipeline.options.configuration.clone(),
+        configuration: identity.write(),
         at: pipeline.options.clock.wall(),
     };
-    let claimed = databases.all[0].store.claim(claim.clone()).await?;
+    let mut claimed = databases.all[0].store.claim(claim.clone()).await?;
     databases.all[0].fence = claimed.fence;
+    if let Some(resume) = &pipeline.options.resume {
+        let store = databases.all[0].store.as_mut();
+        let checkpoint = resume::find(store, &claimed.ledger, resume).await?;
+        resume::verify(source.as_mut(), &checkpoint, &claimed.partitions)?;
+        resume::rewind(store, &claimed.ledger, claimed.fence, checkpoint, claim.at).await?;
+        claimed.ledger = store.ledger(&pipeline.name).await?.unwrap_or(claimed.ledger);
+        for part in &mut claimed.partitions {
+            if let Some(then) = claimed.ledger.partitions.iter().find(|then| then.id == part.id) {
+                part.clone_from(then);
+            }
+        }
+    }
     for second in &mut databases.all[1..] {
         let claim = Claim { partitions: Vec::new(), ..claim.clone() };
         second.fence = second.store.claim(claim).await?.fence;
@@ -75,11 +99,14 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
     let mut sides = Vec::new();
     let mut marks = Vec::new();
     let weak = pipeline.options.guarantee == Some(Guarantee::AtLeastOnce);
-    let targets: Vec<Arc<str>> = pipeline.steps.iter().flat_map(|step| step.targets()).collect();
-    for (NamedSink { name, kind, on_error }, given) in
+    let ways = Ways::of(&pipeline);
+    let lanes = ways.sink_lanes(&pipeline);
+    for step in &mut pipeline.steps {
+        step.lane = ways.lane_of(step.branch.as_ref());
+    }
+    for (NamedSink { name, kind, on_error, .. }, given) in
         std::mem::take(&mut pipeline.sinks).into_iter().zip(&guarantees)
     {
-        let main = !targets.contains(&name);
         let (output, encoder): (Output, Arc<dyn Encode>) = match kind {
             SinkKind::Direct(mut sink) => {
                 let known: Vec<FileMark> =
@@ -92,40 +119,36 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
             }
             SinkKind::Table(table) => {
                 let store = databases.index_of(&table.path);
-                let shape = databases.shape(&name, &table, store, weak, &pipeline.name).await?;
+                let ask = Ask { weak, pipeline: &pipeline.name, widen: pipeline.options.accept_change };
+                let shape = databases.shape(&name, &table, store, &ask).await?;
                 let encoder = Arc::new(TableEncoder(Arc::clone(&shape)));
                 (Output::Table { shape, store }, encoder)
             }
         };
         outputs.push(output);
-        sides.push(SinkSide { name, encoder, main, on_error });
+        sides.push(SinkSide { name, encoder, on_error });
     }
-    let registers = !marks.is_empty();
+    // New files are known to the ledger before their first byte is written, and state that nobody reads any more
+    // goes before new state comes.
+    let mut commit = Commit::new(&pipeline.name, claimed.fence, pipeline.options.clock.wall());
+    commit.files = marks;
+    for stage in before.iter().flat_map(|before| identity.lost_state(before)) {
+        commit.state.extend(state::forget(databases.all[0].store.as_mut(), &pipeline.name, stage).await?);
+    }
+    let registers = !commit.files.is_empty() || !commit.state.is_empty();
     if registers {
-        // New files are known to the ledger before their first byte is written.
-        let mut commit = Commit::new(&pipeline.name, claimed.fence, pipeline.options.clock.wall());
-        commit.files = marks;
         databases.all[0].store.commit(commit).await?;
     }
+    let kept = state::restore(&pipeline.steps, databases.all[0].store.as_mut(), &pipeline.name).await?;
+    let checkpoints = databases.all[0].store.checkpoints(&pipeline.name).await?;
 
     let unshaped =
         outputs.iter().any(|output| matches!(output, Output::Table { shape, .. } if shape.table().is_none()));
     let options = pipeline.options;
     let limits = Limits { batches: BATCHES_MAX, items: options.window_items, bytes: options.window_bytes };
-    let stats = |stage: &str| StepStats::register(&options.metrics, &pipeline.name, stage);
-    let shared = Arc::new(Shared {
-        step_stats: pipeline.steps.iter().map(|step| stats(&step.name)).collect::<Result<_, _>>()?,
-        source_stats: stats("source")?,
-        steps: pipeline.steps,
-        sinks: sides,
-        source_rule: pipeline.source_rule,
-        decoder: source.decoder(),
-        window: Window::new(limits, unshaped),
-        runtime: Handle::current(),
-        tasks: Mutex::new(JoinSet::new()),
-        failed: false.into(),
-        options,
-    });
+    let window = Window::new(limits, unshaped);
+    let stages = Stages { name: &pipeline.name, steps: pipeline.steps, source_rule: pipeline.source_rule };
+    let shared = Arc::new(Shared::new(stages, ways, &lanes, sides, source.decoder(), window, options)?);
     let committer = Committer {
         shared: Arc::clone(&shared),
         pipeline: pipeline.name,
@@ -133,92 +156,25 @@ pub(super) async fn start(mut pipeline: Pipeline) -> Result<Started, RunError> {
         outputs,
         databases: databases.all,
         revisions: claimed.partitions.iter().map(|part| (part.id, part.revision)).collect(),
+        kept,
+        checkpoints: checkpoints.into_iter().map(|kept| kept.epoch).collect(),
+        widen: shared.options.accept_change,
+        replays: replay.is_some(),
+        // Dead letters are in the ledger until their results are, so there is no position to commit.
+        ahead: shared.options.is_ahead() && replay.is_none(),
         guarantee: if weak { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce },
         epoch: claimed.ledger.epoch + u64::from(registers),
     };
-    let assignments = claimed
-        .partitions
-        .into_iter()
-        .map(|part| Assignment { id: part.id, position: part.position })
-        .collect();
-    Ok(Started { shared, source, assignments, committer, sinks: guarantees, lock })
-}
-
-/// A ledger that has read something else must not be continued with this input.
-fn refuse_other_input(ledger: &Ledger, partitions: &[String]) -> Result<(), RunError> {
-    let stranger =
-        ledger.partitions.iter().find(|part| part.position.is_some() && !partitions.contains(&part.name));
-    match stranger {
-        Some(part) => {
-            Err(SourceError::OtherInput { known: part.name.clone(), wanted: partitions.join(", ") }.into())
+    let intake = match replay {
+        Some(replay) => {
+            let names = claimed.ledger.partitions.into_iter().map(|part| (part.id, part.name)).collect();
+            let letters = Letters::open(&ledger_path, &committer.pipeline, replay, source, names).await?;
+            Intake::Letters(Box::new(letters))
         }
-        None => Ok(()),
-    }
-}
-
-/// The databases of a pipeline; the first holds the ledger.
-struct Databases {
-    all: Vec<Database>,
-    index: HashMap<std::path::PathBuf, usize>,
-}
-
-impl Databases {
-    async fn open(pipeline: &Pipeline) -> Result<Self, RunError> {
-        let mut databases = Self { all: Vec::new(), index: HashMap::new() };
-        databases.add(&pipeline.ledger_path()).await?;
-        for sink in &pipeline.sinks {
-            if let SinkKind::Table(table) = &sink.kind {
-                databases.add(&table.path).await?;
-            }
+        None => {
+            let assignment = |part: PartitionState| Assignment { id: part.id, position: part.position };
+            Intake::Source(source, claimed.partitions.into_iter().map(assignment).collect())
         }
-        Ok(databases)
-    }
-
-    async fn add(&mut self, path: &Path) -> Result<(), RunError> {
-        if !self.index.contains_key(&same_file_key(path)) {
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                std::fs::create_dir_all(folder)
-                    .map_err(|source| RunError::DataFolder { path: folder.to_owned(), source })?;
-            }
-            let store = Box::new(SqliteStore::open(path).await?);
-            self.index.insert(same_file_key(path), self.all.len());
-            self.all.push(Database { store, fence: aqueduct_core::Fence::default(), tables: Vec::new() });
-        }
-        Ok(())
-    }
-
-    fn index_of(&self, path: &Path) -> usize {
-        self.index.get(&same_file_key(path)).copied().unwrap_or(0)
-    }
-
-    /// Finds the columns of a sink's table, if they are known: declared, or there already.
-    async fn shape(
-        &mut self,
-        sink: &str,
-        table: &SqliteSink,
-        store: usize,
-        weak: bool,
-        pipeline: &str,
-    ) -> Result<Arc<Shape>, RunError> {
-        let conflict = match &table.key {
-            Some(key) => Conflict::ReplaceBy(key.clone()),
-            None if store > 0 || weak => Conflict::ReplaceByItem,
-            None => Conflict::Refuse,
-        };
-        let store = &mut self.all[store].store;
-        let known = store.ledger(pipeline).await?.is_some_and(|ledger| {
-            ledger.tables.iter().any(|known| known.name.eq_ignore_ascii_case(&table.table))
-        });
-        let found = store.table(&table.table).await?;
-        let shape = Arc::new(Shape::new(sink, &table.table, conflict));
-        let Some(found) = found else {
-            if let Some(columns) = &table.columns {
-                shape.fix(columns.clone())?;
-            }
-            return Ok(shape);
-        };
-        refuse_unfit(sink, table, &found, known)?;
-        shape.fix(found.columns)?;
-        Ok(shape)
-    }
+    };
+    Ok(Started { shared, intake, committer, sinks: guarantees, lock })
 }

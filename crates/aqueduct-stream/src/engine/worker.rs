@@ -1,5 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aqueduct_core::{Classified, ErrorClass, Item, Payload, Phase, Random, Record, failpoint};
@@ -7,14 +7,16 @@ use aqueduct_retry::{Attempt, Next};
 use crossbeam_channel::{Receiver, Sender};
 use futures_util::{FutureExt, StreamExt, stream};
 
+use super::turn::Entry;
 use super::{Message, Shared, give_up};
-use crate::batch::{Batch, Event, Failure, Finished, Input, Results, Slot};
+use crate::batch::{Batch, Event, Failure, Finished, Input, Results, Slot, StepLog};
 use crate::error::StageError;
 use crate::rule::{OnError, Rule};
 use crate::sink::Encoded;
-use crate::stage::{Outcome, Step, Work as StageWork};
+use crate::stage::{OrderedStage, Outcome, Step, Work as StageWork, ordered};
 
 /// A batch for a worker.
+#[derive(Debug)]
 pub(super) struct Work {
     pub(super) batch: Batch,
     /// Whether it comes from the reader; else it comes back from a wait.
@@ -43,10 +45,10 @@ impl Worker {
                 self.shared.window.resume();
             }
             if self.shared.phase() == Phase::Stopping {
-                self.hand_over(give_up(piece.batch));
+                self.give_up(piece);
                 continue;
             }
-            if piece.fresh {
+            if piece.fresh && !piece.batch.decoded {
                 decode(&self.shared, &mut piece.batch);
             }
             self.advance(piece);
@@ -57,11 +59,25 @@ impl Worker {
     fn advance(&mut self, mut piece: Work) {
         loop {
             let batch = &mut piece.batch;
-            let Some(step) = self.shared.steps.get(batch.step) else {
+            let at = batch.step;
+            let Some(step) = self.shared.steps.get(at) else {
                 let finished = finish(&self.shared, piece.batch);
                 self.hand_over(finished);
                 return;
             };
+            if let StageWork::Ordered(stage) = &step.work {
+                piece = match self.shared.turns[at].enter(piece) {
+                    Entry::Now(piece) => piece,
+                    Entry::Parked => return self.rest(),
+                    Entry::Closed(piece) => return self.give_up(piece),
+                };
+                run_ordered(&self.shared, &mut piece.batch, step, stage, &mut self.random);
+                piece.batch.step += 1;
+                if let Some(next) = self.shared.turns[at].leave() {
+                    send_back(next);
+                }
+                continue;
+            }
             if !matches!(step.work, StageWork::Sync(_)) {
                 let seed = self.random.below(u64::MAX);
                 self.rest();
@@ -75,6 +91,17 @@ impl Worker {
                     wait_to_retry(&self.shared, piece, delay);
                     return;
                 }
+            }
+        }
+    }
+
+    /// Gives a batch up, and with it everything that waits for its turn behind it.
+    fn give_up(&self, piece: Work) {
+        self.hand_over(give_up(piece.batch));
+        for turn in &self.shared.turns {
+            for parked in turn.close().into_values() {
+                self.shared.window.resume();
+                self.hand_over(give_up(parked.batch));
             }
         }
     }
@@ -94,7 +121,7 @@ impl Worker {
     }
 }
 
-fn decode(shared: &Shared, batch: &mut Batch) {
+pub(super) fn decode(shared: &Shared, batch: &mut Batch) {
     let started = shared.options.clock.now();
     let decoded = shared.decoder.decode(&batch.chunk);
     shared.source_stats.worked(decoded.len() as u64, shared.options.clock.now().since(started));
@@ -103,7 +130,7 @@ fn decode(shared: &Shared, batch: &mut Batch) {
     let mut failures = Vec::new();
     for item in decoded {
         let input = u32::try_from(batch.inputs.len()).expect("a batch has at most a million items");
-        batch.inputs.push(Input { offset: item.offset, original: item.original });
+        batch.inputs.push(Input { offset: item.offset, original: item.original, prior: None });
         let id = shared.decoder.item_id(batch.chunk.partition, item.offset);
         match item.record {
             Ok(record) => batch.slots.push(Slot::new(Item { id, payload: Payload::Record(record) }, input)),
@@ -122,6 +149,7 @@ fn decode(shared: &Shared, batch: &mut Batch) {
                     class: error.class(),
                     reason: crate::batch::in_words(&error),
                     attempts: 1,
+                    children: 0,
                     first: now,
                     last: now,
                     payload: None,
@@ -145,7 +173,12 @@ fn decode(shared: &Shared, batch: &mut Batch) {
 }
 
 /// Runs a stage over every item that waits for it. Gives the wait when some have to be tried again.
-fn run_sync(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random) -> Option<Duration> {
+pub(super) fn run_sync(
+    shared: &Shared,
+    batch: &mut Batch,
+    step: &Step,
+    random: &mut Random,
+) -> Option<Duration> {
     let StageWork::Sync(stage) = &step.work else { return None };
     let stats = &shared.step_stats[batch.step];
     let started = shared.options.clock.now();
@@ -153,7 +186,7 @@ fn run_sync(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random
     let mut worked = 0_u64;
     for index in 0..batch.slots.len() {
         let slot = &batch.slots[index];
-        if slot.to.is_some() || slot.step != batch.step {
+        if !slot.waits_for(batch.step, step.lane) {
             continue;
         }
         worked += 1;
@@ -164,6 +197,56 @@ fn run_sync(shared: &Shared, batch: &mut Batch, step: &Step, random: &mut Random
     }
     stats.worked(worked, shared.options.clock.now().since(started));
     pass.end(batch)
+}
+
+/// Runs an ordered stage over every item that waits for it. It is the batch's turn.
+pub(super) fn run_ordered(
+    shared: &Shared,
+    batch: &mut Batch,
+    step: &Step,
+    stage: &Mutex<dyn OrderedStage>,
+    random: &mut Random,
+) {
+    let stats = &shared.step_stats[batch.step];
+    let started = shared.options.clock.now();
+    let now = shared.options.clock.wall();
+    let mut stage = ordered(stage);
+    let mut pass = Pass::new(shared, step);
+    let mut log = StepLog { step: batch.step, notes: Vec::new(), ends: Vec::new(), reached: 0, needed: 0 };
+    let mut worked = 0_u64;
+    for index in 0..batch.slots.len() {
+        let slot = &batch.slots[index];
+        if !slot.waits_for(batch.step, step.lane) {
+            continue;
+        }
+        worked += 1;
+        let input = slot.input;
+        let before = log.notes.len();
+        let result = catch_unwind(AssertUnwindSafe(|| stage.apply(&slot.item, now, &mut log.notes)));
+        match result {
+            Ok(Ok(outcome)) => pass.take(batch, index, Ok(outcome), random),
+            Ok(Err(error)) => {
+                log.notes.truncate(before);
+                pass.fail_for_good(batch, index, error);
+            }
+            Err(panic) => {
+                log.notes.truncate(before);
+                // What it remembers may be half-changed, so nothing after this may build on it.
+                let error = panicked(panic.as_ref());
+                let item = batch.slots[index].item.id.to_string();
+                let stage = step.name.to_string();
+                batch.stop_at(input, Failure { stage, item, source: Box::new(error) });
+            }
+        }
+        log.ends.push((input, log.notes.len()));
+    }
+    (log.reached, log.needed) = (stage.reached(), stage.needed());
+    drop(stage);
+    stats.worked(worked, shared.options.clock.now().since(started));
+    if !log.notes.is_empty() {
+        batch.logs.push(log);
+    }
+    pass.end(batch);
 }
 
 /// One pass of a stage over a batch: outcomes are given to items, failures to the rule.
@@ -188,10 +271,10 @@ impl<'a> Pass<'a> {
         result: Result<Outcome, StageError>,
         random: &mut Random,
     ) {
-        let sink_named = |name: &str| self.shared.sinks.iter().position(|sink| &*sink.name == name);
+        let lane_named = |name: &str| self.shared.ways.lane(name);
         let result = result.and_then(|outcome| {
             let given = outcome.len();
-            batch.apply(index, outcome, &sink_named, &mut self.extra).map(|()| given)
+            batch.apply(index, outcome, &lane_named, &mut self.extra).map(|()| given)
         });
         match result {
             Ok(given) => self.given += given,
@@ -227,12 +310,22 @@ impl<'a> Pass<'a> {
         batch.fail(index, &self.step.name, error, on_error, wall);
     }
 
+    /// Ends an item by the rule, without another attempt.
+    #[cold]
+    fn fail_for_good(&mut self, batch: &mut Batch, index: usize, error: StageError) {
+        self.shared.step_stats[batch.step].failed(1);
+        let wall = self.shared.options.clock.wall();
+        batch.slots[index].attempts += 1;
+        batch.fail(index, &self.step.name, error, self.step.rule.on_error, wall);
+    }
+
     fn end(self, batch: &mut Batch) -> Option<Duration> {
         self.shared.step_stats[batch.step].gave(self.given);
         batch.settle(self.extra);
         // What waits may have been behind a cut.
         let step = batch.step;
-        let waits = batch.slots.iter().any(|slot| slot.to.is_none() && slot.step == step);
+        let lane = self.step.lane;
+        let waits = batch.slots.iter().any(|slot| slot.waits_for(step, lane));
         self.delay.filter(|_| waits)
     }
 }
@@ -247,14 +340,16 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> StageError {
 }
 
 /// Puts a batch aside until its delay is over.
-fn wait_to_retry(shared: &Arc<Shared>, piece: Work, delay: Duration) {
+fn wait_to_retry(shared: &Arc<Shared>, mut piece: Work, delay: Duration) {
     let task_shared = Arc::clone(shared);
+    piece.batch.busy = None;
     shared.suspend(async move {
         let mut signal = task_shared.options.shutdown.clone();
         tokio::select! {
             () = task_shared.options.clock.sleep(delay) => {}
             () = signal.reached(Phase::Stopping) => {}
         }
+        piece.batch.busy = Some(task_shared.options.clock.busy());
         send_back(piece);
     });
 }
@@ -262,6 +357,8 @@ fn wait_to_retry(shared: &Arc<Shared>, piece: Work, delay: Duration) {
 /// Runs a waiting stage on the runtime, retries included, and gives the batch back.
 fn wait_for_stage(shared: &Arc<Shared>, mut piece: Work, seed: u64) {
     let task_shared = Arc::clone(shared);
+    // A stage that does more than wait for the clock says so itself.
+    piece.batch.busy = None;
     shared.suspend(async move {
         let shared = task_shared;
         let mut random = Random::seeded(seed);
@@ -282,6 +379,7 @@ fn wait_for_stage(shared: &Arc<Shared>, mut piece: Work, seed: u64) {
                 () = signal.reached(Phase::Stopping) => break,
             }
         }
+        piece.batch.busy = Some(shared.options.clock.busy());
         send_back(piece);
     });
 }
@@ -294,7 +392,7 @@ fn send_back(piece: Work) {
 }
 
 /// One round of a waiting stage over the items that wait for it.
-async fn run_waiting(
+pub(super) async fn run_waiting(
     shared: &Shared,
     batch: &mut Batch,
     step: &Step,
@@ -302,11 +400,10 @@ async fn run_waiting(
 ) -> Option<Duration> {
     let stats = &shared.step_stats[batch.step];
     let clock = &shared.options.clock;
-    let waiting: Vec<usize> = (0..batch.slots.len())
-        .filter(|index| batch.slots[*index].to.is_none() && batch.slots[*index].step == batch.step)
-        .collect();
+    let waiting: Vec<usize> =
+        (0..batch.slots.len()).filter(|index| batch.slots[*index].waits_for(batch.step, step.lane)).collect();
     let mut results: Vec<(usize, Result<Outcome, StageError>)> = match &step.work {
-        StageWork::Sync(_) => Vec::new(),
+        StageWork::Sync(_) | StageWork::Ordered(_) => Vec::new(),
         StageWork::Async(stage, permits) => {
             let slots = &batch.slots;
             stream::iter(waiting)
@@ -380,30 +477,47 @@ fn finish(shared: &Shared, mut batch: Batch) -> Finished {
     counts.delivered = encoded.iter().map(Encoded::items).sum();
     let until = batch.until();
     let cut = batch.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
+    let logs = batch.take_logs();
+    let resolved = if batch.replayed { batch.take_resolved() } else { Vec::new() };
     let letters =
         batch.letters.into_iter().filter(|(input, _)| *input < cut).map(|(_, letter)| letter).collect();
     let results = Results {
         counts,
         encoded,
         letters,
+        logs,
+        resolved,
         retries: batch.retries,
         until,
         stop: batch.cut.map(|(_, failure)| failure),
     };
-    Finished { sequence: batch.sequence, chunk: batch.chunk, results: Some(results) }
+    Finished {
+        sequence: batch.sequence,
+        chunk: batch.chunk,
+        replayed: batch.replayed,
+        results: Some(results),
+    }
 }
 
 /// `None` when a sink's rule stops the run; the batch is cut then.
-fn encode(shared: &Shared, batch: &mut Batch, now: aqueduct_core::Timestamp) -> Option<Vec<Encoded>> {
+pub(super) fn encode(
+    shared: &Shared,
+    batch: &mut Batch,
+    now: aqueduct_core::Timestamp,
+) -> Option<Vec<Encoded>> {
     let mut encoded: Vec<Encoded> = shared.sinks.iter().map(|sink| sink.encoder.start()).collect();
-    let main = shared.sinks.iter().filter(|sink| sink.main).count();
     let mut failures: Vec<(usize, usize, StageError)> = Vec::new();
     let mut spawned = Vec::new();
     for (index, slot) in batch.slots.iter().enumerate() {
+        let takers = shared.takers(slot.lane);
+        let [first, others @ ..] = takers else {
+            failures.push((index, usize::MAX, no_way(slot)));
+            continue;
+        };
         // A typed payload is written once, however many sinks it goes to.
         let shared_item;
         let item = match &slot.item.payload {
-            Payload::Typed(_) if main > 1 && slot.to.is_none() => match slot.item.payload.record() {
+            Payload::Typed(_) if !others.is_empty() => match slot.item.payload.record() {
                 Ok(record) => {
                     let record: Record = record.into_owned();
                     shared_item = Item { id: slot.item.id.clone(), payload: Payload::Record(record) };
@@ -413,23 +527,23 @@ fn encode(shared: &Shared, batch: &mut Batch, now: aqueduct_core::Timestamp) -> 
             },
             _ => &slot.item,
         };
-        if slot.to.is_none() && main > 1 {
-            let more = u32::try_from(main - 1).unwrap_or(u32::MAX);
+        if !others.is_empty() {
+            let more = u32::try_from(others.len()).unwrap_or(u32::MAX);
             spawned.push((slot.input, Event::Spawned(more)));
         }
-        for (at, sink) in shared.sinks.iter().enumerate() {
-            let goes = slot.to.map_or(sink.main, |to| to == at);
-            if goes && let Err(error) = sink.encoder.encode(item, &mut encoded[at]) {
-                failures.push((index, at, error));
+        for at in std::iter::once(first).chain(others) {
+            if let Err(error) = shared.sinks[*at].encoder.encode(item, &mut encoded[*at]) {
+                failures.push((index, *at, error));
             }
         }
     }
     // A stop takes everything back, so look for one before any failure takes effect.
     for (index, at, error) in &failures {
-        if matches!(shared.sinks[*at].on_error, OnError::Stop | OnError::Retry) {
+        let sink = shared.sinks.get(*at);
+        if sink.is_none_or(|sink| matches!(sink.on_error, OnError::Stop | OnError::Retry)) {
             let slot = &batch.slots[*index];
             let failure = Failure {
-                stage: format!("sink {}", shared.sinks[*at].name),
+                stage: sink.map_or_else(|| "the route".to_owned(), |sink| format!("sink {}", sink.name)),
                 item: slot.item.id.to_string(),
                 source: Box::new(StageError::new(error.class(), crate::batch::in_words(error))),
             };
@@ -444,4 +558,12 @@ fn encode(shared: &Shared, batch: &mut Batch, now: aqueduct_core::Timestamp) -> 
         batch.fail(index, &sink.name, error, sink.on_error, now);
     }
     Some(encoded)
+}
+
+/// The item came to the end of a way that has no sink, because a stage that says it sends all items elsewhere
+/// did not.
+fn no_way(slot: &Slot) -> StageError {
+    let message =
+        format!("item {} came to the end of a way without a sink; a stage let it pass", slot.item.id);
+    StageError::new(ErrorClass::Internal, message)
 }

@@ -140,6 +140,8 @@ impl Driver {
             let clock = self.settings.clock.clone();
             let left = self.settings.timeout.saturating_sub(clock.now().since(self.oldest_since));
             let waits = !self.in_flight.is_empty();
+            // The program works in real time.
+            let busy = waits.then(|| clock.busy());
             let event = tokio::select! {
                 request = self.requests.recv(), if held < self.settings.in_flight => match request {
                     Some(request) => {
@@ -154,6 +156,7 @@ impl Driver {
                     continue;
                 }
             };
+            drop(busy);
             match event {
                 Ok(Event::Took) => {}
                 Ok(Event::Line(line)) if line.trim_ascii().is_empty() => {}

@@ -112,6 +112,7 @@ impl Process {
     /// Closes its standard input and lets it end by itself within `grace`; then it is killed.
     pub(super) async fn finish(mut self, clock: &Clock, grace: Duration) {
         self.input = None;
+        let _busy = clock.busy();
         let ended = async {
             // What it still says must not keep it from ending.
             while !matches!(self.lines.next().await, Ok(Event::Ended) | Err(_)) {}
@@ -128,6 +129,7 @@ impl Process {
     /// status and the last lines of standard error.
     pub(super) async fn end(mut self, clock: &Clock) -> (Option<ExitStatus>, String) {
         self.input = None;
+        let _busy = clock.busy();
         let mut status = tokio::select! {
             status = self.child.wait() => status.ok(),
             () = clock.sleep(END_WAIT) => None,
@@ -236,6 +238,7 @@ impl Tail {
 
     /// Reads on to the end, once the process has ended.
     async fn end(&mut self, clock: &Clock) {
+        let _busy = clock.busy();
         // Something that the process started may hold the pipe open.
         tokio::select! {
             _ = &mut self.reading => {}

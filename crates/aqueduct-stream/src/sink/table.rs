@@ -46,13 +46,30 @@ impl SqliteSink {
     }
 }
 
-/// Refuses a table that is there and that this sink could not write, or should not. `known` tells whether the
-/// pipeline has written it before.
+impl SqliteSink {
+    /// What a second row does. `repeats` tells whether an epoch may come twice.
+    pub(crate) fn conflict(&self, repeats: bool) -> Conflict {
+        match &self.key {
+            Some(key) => Conflict::ReplaceBy(key.clone()),
+            None if repeats => Conflict::ReplaceByItem,
+            None => Conflict::Refuse,
+        }
+    }
+}
+
+/// Tells whether a table has these columns, in any order.
+pub(crate) fn same(columns: &[String], found: &FoundTable) -> bool {
+    columns.len() == found.columns.len() && columns.iter().all(|column| found.columns.contains(column))
+}
+
+/// Refuses a table that is there and that this sink could not write, or should not. `known` is how the
+/// pipeline wrote it before, if it did; with `widen` it may have other columns then.
 pub(crate) fn refuse_unfit(
     sink: &str,
     table: &SqliteSink,
     found: &FoundTable,
-    known: bool,
+    known: Option<&Table>,
+    widen: bool,
 ) -> Result<(), SinkError> {
     let refuse = |message: String| SinkError::Table { sink: sink.to_owned(), message };
     let (name, columns) = (&table.table, found.columns.join(", "));
@@ -70,16 +87,17 @@ pub(crate) fn refuse_unfit(
              table name"
         )));
     }
-    if !known && found.has_rows && table.key.is_none() {
+    if known.is_none() && found.has_rows && table.key.is_none() {
         return Err(refuse(format!(
             "table {name} already holds rows that this pipeline did not write; choose another table name, or give the \
              sink a key to upsert by"
         )));
     }
     if let Some(declared) = &table.columns {
-        let same = declared.len() == found.columns.len()
-            && declared.iter().all(|column| found.columns.contains(column));
-        if !same {
+        let written = known.is_some_and(|known| {
+            widen || known.columns.iter().map(|column| &column.name).eq(declared.iter())
+        });
+        if !same(declared, found) && !written {
             return Err(refuse(format!(
                 "table {name} is there already with the columns {columns}, but the sink declares {}; choose another \
                  table name",

@@ -394,21 +394,27 @@ async fn two_runs_on_one_output_are_refused_although_their_data_folders_differ()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_input_under_the_same_name_is_refused() {
+async fn another_input_under_the_same_name_is_refused_unless_the_change_is_accepted() {
     let folder = Folder::new();
     folder.write_numbers(3);
     folder.pipeline().sink("out", folder.file_sink()).run().await.unwrap();
     folder.write("other.jsonl", "{\"n\":9}\n");
-    let failure = Pipeline::named("test")
-        .source(aqueduct_stream::Jsonl::new(folder.at("other.jsonl")).named("other.jsonl"))
-        .sink("out", folder.file_sink())
-        .data_dir(folder.at("data"))
-        .run()
-        .await
-        .unwrap_err();
-    let text = words(&failure);
-    assert!(text.contains("has read in.jsonl so far, and its source now names other.jsonl"), "{text}");
+    let run = |accept_change: bool| {
+        let other = aqueduct_stream::Jsonl::new(folder.at("other.jsonl")).named("other.jsonl");
+        let options = Options { accept_change, ..small(&folder) };
+        Pipeline::named("test").source(other).sink("out", folder.file_sink()).options(options).run()
+    };
+    let text = words(&run(false).await.unwrap_err());
+    assert_eq!(
+        text,
+        "the source has changed since the last run, from \"jsonl in.jsonl\" to \"jsonl other.jsonl\"; put it back, give \
+         the pipeline another name, or accept the change (--accept-change)"
+    );
     assert_eq!(folder.read("out.jsonl"), numbers_up_to(3));
+    // Accepted, the new input is read from its beginning, and is the one that the next run expects.
+    run(true).await.unwrap();
+    assert_eq!(folder.read("out.jsonl"), numbers_up_to(3) + "{\"n\":9}\n");
+    assert_eq!(run(false).await.unwrap().ended, Ended::NothingToDo);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,14 @@
 
 #![cfg(test)]
 
+mod dedupe;
 mod exact;
 mod exec;
+mod flow;
 mod input;
+mod preview;
+mod replay;
+mod resume;
 mod stages;
 mod support;
+mod ways;

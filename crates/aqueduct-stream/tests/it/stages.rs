@@ -291,7 +291,10 @@ async fn a_pipeline_that_makes_no_sense_is_refused_before_anything_is_touched() 
     assert!(words(&twice).starts_with("two parts of the pipeline are named \"a\""), "{twice}");
     let unknown =
         folder.pipeline().stage("fan", Fan).sink("out", folder.file_sink()).run().await.unwrap_err();
-    assert_eq!(words(&unknown), "stage \"fan\" writes to \"alerts\", but the sinks are out");
+    assert_eq!(
+        words(&unknown),
+        "stage \"fan\" sends items to \"alerts\", but the sinks and branches are out"
+    );
     let nowhere =
         folder.pipeline().stage("fan", Fan).sink("alerts", folder.file_sink()).run().await.unwrap_err();
     assert!(words(&nowhere).starts_with("no sink takes the items"), "{nowhere}");

@@ -52,6 +52,13 @@ pub(crate) const ALLOWED_DEAD_LETTER_RATIO: Key = key(
     "the share of items that may end as dead letters; with more the run ends with exit code 3",
 );
 
+pub(in crate::file) const OVERFLOW: Key = key(
+    "overflow",
+    Kind::Choice(&["wait", "drop-newest", "drop-oldest"]),
+    Absent::Text("wait"),
+    "what happens when the source is faster than the stages; dropping means at most once, and is counted",
+);
+
 pub(in crate::file) const RUN_SECTION: Section = Section {
     heading: "[run]",
     of_type: None,
@@ -62,6 +69,7 @@ pub(in crate::file) const RUN_SECTION: Section = Section {
         EPOCH_BATCHES,
         WINDOW_BYTES,
         WINDOW_ITEMS,
+        OVERFLOW,
         MAX_ELAPSED_SECONDS,
         ALLOWED_DEAD_LETTER_RATIO,
     ],

@@ -1,6 +1,6 @@
 //! The keys of `[[sink]]`.
 
-use super::{Absent, Key, Kind, Section, key};
+use super::{Absent, BRANCH, Key, Kind, Section, key};
 
 pub(in crate::file) const SINK_NAME: Key = key(
     "name",
@@ -41,8 +41,15 @@ pub(in crate::file) const JSONL_PATH: Key = key(
     "a folder of parts and a manifest; a name that ends in `.jsonl` is one file",
 );
 
+pub(in crate::file) const SINK_ON_ERROR: Key = key(
+    "on_error",
+    Kind::Choice(&["stop", "skip", "dead-letter"]),
+    Absent::Text("stop"),
+    "what happens to an item that the sink cannot take, such as one with a field that has no column",
+);
+
 pub(in crate::file) const SINK_COMMON: Section =
-    Section { heading: "[[sink]]", of_type: None, keys: &[SINK_NAME, SINK_TYPE] };
+    Section { heading: "[[sink]]", of_type: None, keys: &[SINK_NAME, SINK_TYPE, BRANCH, SINK_ON_ERROR] };
 pub(in crate::file) const SINKS: [Section; 3] = [
     Section { heading: "[[sink]]", of_type: Some("sqlite"), keys: &[SQLITE_PATH, TABLE, SINK_KEY, COLUMNS] },
     Section { heading: "[[sink]]", of_type: Some("jsonl"), keys: &[JSONL_PATH] },

@@ -1,15 +1,16 @@
 //! The keys of `[[stage]]`.
 
-use super::{ASSERT, Absent, EXEC, Key, Kind, ON_ERROR, SAMPLE, SPLIT, Section, key};
+use super::{ASSERT, Absent, BRANCH, DEDUPE, EXEC, Key, Kind, ON_ERROR, ROUTE, SAMPLE, SPLIT, Section, key};
 use crate::settings::defaults;
 
 pub(in crate::file) const STAGE_NAME: Key =
     key("name", Kind::Name, Absent::Required, "the stage's name, unique among stages; dead letters carry it");
 pub(in crate::file) const STAGE_TYPE: Key = key(
     "type",
-    Kind::Choice(&["map", "filter", "alert", "split", "sample", "assert", "exec"]),
+    Kind::Choice(&["map", "filter", "alert", "route", "dedupe", "split", "sample", "assert", "exec"]),
     Absent::Required,
-    "map: writes new fields; filter: lets items pass; alert: writes a record about some of them; split: makes an item \
+    "map: writes new fields; filter: lets items pass; alert: writes a record about some of them; route: sends items to \
+     branches and sinks; dedupe: lets the first item of a key pass; split: makes an item \
      of each element of a list; sample: lets a share pass; assert: fails on items for which a condition does not hold; \
      exec: gives items to a program",
 );
@@ -73,7 +74,7 @@ pub(in crate::file) const ALERT_THRESHOLD: Key = key(
 pub(in crate::file) const STAGE_COMMON: Section = Section {
     heading: "[[stage]]",
     of_type: None,
-    keys: &[STAGE_NAME, STAGE_TYPE, STAGE_ON_ERROR, STAGE_RETRY],
+    keys: &[STAGE_NAME, STAGE_TYPE, BRANCH, STAGE_ON_ERROR, STAGE_RETRY],
 };
 pub(in crate::file) const RETRY: Section =
     Section { heading: "[stage.retry]", of_type: None, keys: &[ATTEMPTS, DELAY_MS, RETRY_ELAPSED] };
@@ -85,6 +86,8 @@ pub(in crate::file) const STAGES: &[Section] = &[
         of_type: Some("alert"),
         keys: &[WHEN, TO, ALERT_ID, ALERT_SCORE, ALERT_THRESHOLD],
     },
+    ROUTE,
+    DEDUPE,
     SPLIT,
     SAMPLE,
     ASSERT,

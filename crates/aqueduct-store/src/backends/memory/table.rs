@@ -1,5 +1,6 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::contract::FoundTable;
 use crate::error::CommitError;
@@ -24,10 +25,12 @@ impl MemoryTable {
         Self { columns, key, rows: BTreeMap::new() }
     }
 
-    /// Tells whether a sink may write this table, which somebody made before.
-    pub(super) fn adopt(&self, table: &Table) -> Result<(), CommitError> {
+    /// Tells whether a sink may write this table, which somebody made before. One that the pipeline wrote in this
+    /// form before may have more columns, and with `widen` fewer.
+    pub(super) fn adopt(&self, table: &Table, ours: Option<&Table>, widen: bool) -> Result<(), CommitError> {
         let found: BTreeSet<&str> = self.columns.iter().map(String::as_str).collect();
-        if found != table.column_names().collect() {
+        let wanted: BTreeSet<&str> = table.column_names().collect();
+        if found != wanted && !ours.is_some_and(|ours| widen || ours == table) {
             return Err(table.wrong_columns(self.columns.iter().map(String::as_str)));
         }
         if table.conflict != Conflict::Refuse && self.columns[self.key] != table.key() {
@@ -39,11 +42,35 @@ impl MemoryTable {
         Ok(())
     }
 
+    /// Gives the table the columns that it lacks.
+    pub(super) fn widen(&mut self, table: &Table) {
+        for column in &table.columns {
+            if !self.columns.contains(&column.name) {
+                self.columns.push(column.name.clone());
+                self.rows.values_mut().for_each(|row| row.push(Value::Null));
+            }
+        }
+    }
+
+    /// Removes the rows of items in these ranges of ids.
+    pub(super) fn remove_items(&mut self, ranges: &[Range<String>]) {
+        let gone = |row: &[Value]| match &row[0] {
+            Value::Text(id) => ranges.iter().any(|range| range.contains(id)),
+            _ => false,
+        };
+        self.rows.retain(|_, row| !gone(row));
+    }
+
     /// Tells whether these rows can be written after those whose keys are in `seen`, and adds theirs.
-    pub(super) fn check(&self, rows: &Rows, seen: &mut BTreeSet<(String, Key)>) -> Result<(), CommitError> {
+    pub(super) fn check(
+        &self,
+        rows: &Rows,
+        seen: &mut BTreeSet<(String, Key)>,
+        widen: bool,
+    ) -> Result<(), CommitError> {
         let table = rows.table();
         for name in table.column_names() {
-            if !self.columns.iter().any(|column| column == name) {
+            if !widen && !self.columns.iter().any(|column| column == name) {
                 let error = format!("table {} has no column named {name}", table.name);
                 return Err(CommitError::Backend(error.into()));
             }

@@ -39,6 +39,8 @@ async fn raise_fence(connection: &mut SqliteConnection, claim: &Claim) -> Result
              fence = fence + 1,
              generation = generation + (configuration <> excluded.configuration),
              configuration = excluded.configuration,
+             abandoned = abandoned + in_flight,
+             in_flight = 0,
              started = excluded.started,
              last_seen = excluded.last_seen,
              outcome = null",

@@ -7,10 +7,11 @@ use sqlx::SqliteConnection;
 
 use super::fault::Stop;
 use super::insert::{Cell, Insert};
-use super::{number, read, rows, transaction};
+use super::{number, read, retain, rows, transaction};
 use crate::contract::{Advance, Commit, FileMark, JournalEntry, RunOutcome, StateChange};
 use crate::dead_letter::{DeadLetter, Original};
 use crate::error::CommitError;
+use crate::retention::Retention;
 use crate::row::{Rows, Table};
 
 /// Makes one epoch durable, in the order of decision 0001, in one transaction.
@@ -20,13 +21,15 @@ pub(super) async fn commit(connection: &mut SqliteConnection, commit: Commit) ->
         return super::sabotage::position_first(connection, commit).await;
     } else if failpoint::sabotaged("position-after-unconditional") {
         return super::sabotage::position_after_unconditional(connection, commit).await;
+    } else if failpoint::sabotaged("letter-removed-first") && !commit.resolved.is_empty() {
+        return super::sabotage::letter_removed_first(connection, commit).await;
     }
     transaction::begin(connection).await?;
     let written = write(connection, commit).await;
     transaction::end_epoch(connection, written).await
 }
 
-async fn write(connection: &mut SqliteConnection, commit: Commit) -> Result<(), Stop> {
+pub(super) async fn write(connection: &mut SqliteConnection, commit: Commit) -> Result<(), Stop> {
     let (outputs, progress) = split(commit);
     failpoint::hit("ledger-begin")?;
     check_fence(connection, &progress.pipeline, progress.fence).await?;
@@ -41,7 +44,9 @@ async fn write(connection: &mut SqliteConnection, commit: Commit) -> Result<(), 
 #[derive(Debug)]
 pub(super) struct Outputs {
     tables: Vec<Table>,
+    widen: bool,
     rows: Vec<Rows>,
+    resolved: Vec<(String, String)>,
     dead_letters: Vec<DeadLetter>,
     state: Vec<StateChange>,
     consumed: Vec<String>,
@@ -56,8 +61,10 @@ pub(super) struct Progress {
     pub(super) files: Vec<FileMark>,
     pub(super) advances: Vec<Advance>,
     counts: Counts,
+    landed: u64,
+    resolved: u64,
     checkpoint: Option<String>,
-    checkpoints_kept: usize,
+    retention: Retention,
 }
 
 pub(super) fn split(commit: Commit) -> (Outputs, Progress) {
@@ -68,17 +75,32 @@ pub(super) fn split(commit: Commit) -> (Outputs, Progress) {
         tables,
         rows,
         dead_letters,
+        resolved,
         state,
         consumed,
         files,
         advances,
         counts,
+        landed,
+        widen,
         checkpoint,
-        checkpoints_kept,
+        retention,
     } = commit;
+    let letters = resolved.len() as u64;
     (
-        Outputs { tables, rows, dead_letters, state, consumed },
-        Progress { pipeline, fence, at, files, advances, counts, checkpoint, checkpoints_kept },
+        Outputs { tables, widen, rows, resolved, dead_letters, state, consumed },
+        Progress {
+            pipeline,
+            fence,
+            at,
+            files,
+            advances,
+            counts,
+            landed,
+            resolved: letters,
+            checkpoint,
+            retention,
+        },
     )
 }
 
@@ -104,18 +126,44 @@ pub(super) async fn write_outputs(
     outputs: Outputs,
 ) -> Result<(), Stop> {
     for table in &outputs.tables {
-        rows::create_or_adopt(connection, pipeline, table).await?;
+        rows::create_or_adopt(connection, pipeline, table, outputs.widen).await?;
     }
     for rows in outputs.rows {
         rows::write(connection, rows).await?;
     }
     failpoint::hit("ledger-rows-after")?;
+    resolve(connection, pipeline, &outputs.resolved).await?;
     let written = write_dead_letters(connection, pipeline, outputs.dead_letters).await;
     if !failpoint::sabotaged("dead-letter-error-swallowed") {
         written?;
     }
     change_state(connection, pipeline, outputs.state).await?;
     consume(connection, pipeline, &outputs.consumed).await
+}
+
+/// Removes the letters that a replay has worked on again, and the checkpoints from before it.
+pub(super) async fn resolve(
+    connection: &mut SqliteConnection,
+    pipeline: &str,
+    letters: &[(String, String)],
+) -> Result<(), Stop> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let letters = serde_json::to_string(letters).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query(
+        "delete from aqueduct_dead_letter where pipeline = ?1 and (item_id, stage) in
+         (select value ->> 0, value ->> 1 from json_each(?2))",
+    )
+    .bind(pipeline)
+    .bind(letters)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("delete from aqueduct_checkpoint where pipeline = ?")
+        .bind(pipeline)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Writes dead letters. One of the same item and stage replaces the earlier one, so that an epoch that is
@@ -129,7 +177,7 @@ async fn write_dead_letters(
         return Ok(());
     }
     failpoint::hit("dead-letter-write")?;
-    let mut cells = Vec::with_capacity(letters.len() * 13);
+    let mut cells = Vec::with_capacity(letters.len() * 14);
     for letter in letters {
         let (original, offset, bytes, sha256) = match letter.original {
             Original::Whole(bytes) => (bytes, Cell::Null, Cell::Null, Cell::Null),
@@ -147,6 +195,7 @@ async fn write_dead_letters(
             Cell::Text(letter.class.as_str().to_owned()),
             Cell::Text(letter.reason),
             Cell::Integer(letter.attempts.into()),
+            Cell::Integer(letter.children.into()),
             Cell::Integer(letter.first.0),
             Cell::Integer(letter.last.0),
             letter.payload.map_or(Cell::Null, |payload| Cell::Blob(payload.into())),
@@ -159,10 +208,10 @@ async fn write_dead_letters(
     let insert = Insert {
         head:
             "insert or replace into aqueduct_dead_letter (pipeline, item_id, stage, class, reason, attempts, \
-               first, last, payload, original, original_offset, original_bytes, original_sha256)"
+               children, first, last, payload, original, original_offset, original_bytes, original_sha256)"
                 .to_owned(),
         tail: String::new(),
-        width: 13,
+        width: 14,
     };
     Ok(insert.run(connection, cells.into_iter()).await?)
 }
@@ -243,10 +292,11 @@ pub(super) async fn write_files(
 async fn advance(connection: &mut SqliteConnection, progress: &Progress) -> Result<(), Stop> {
     for advance in &progress.advances {
         let moved = sqlx::query(
-            "update aqueduct_partition set position = ?, revision = revision + 1
+            "update aqueduct_partition set position = ?, next_item = ?, revision = revision + 1
              where pipeline = ? and id = ? and revision = ?",
         )
         .bind(advance.to.as_str())
+        .bind(&advance.next_item)
         .bind(&progress.pipeline)
         .bind(advance.partition.0)
         .bind(number::signed(advance.from.0)?)
@@ -264,19 +314,21 @@ pub(super) async fn count(connection: &mut SqliteConnection, progress: &Progress
     let counts = &progress.counts;
     sqlx::query(
         "update aqueduct_pipeline set epoch = epoch + 1, read = read + ?, spawned = spawned + ?,
-         delivered = delivered + ?, dead_lettered = dead_lettered + ?, skipped = skipped + ?,
-         absorbed = absorbed + ?, dropped = dropped + ?, abandoned = abandoned + ?, in_flight = in_flight + ?,
+         delivered = delivered + ?, dead_lettered = dead_lettered + ? - ?, skipped = skipped + ?,
+         absorbed = absorbed + ?, dropped = dropped + ?, abandoned = abandoned + ?, in_flight = in_flight + ? - ?,
          last_seen = ? where pipeline = ?",
     )
     .bind(number::signed(counts.read)?)
     .bind(number::signed(counts.spawned)?)
     .bind(number::signed(counts.delivered)?)
     .bind(number::signed(counts.dead_lettered)?)
+    .bind(number::signed(progress.resolved)?)
     .bind(number::signed(counts.skipped)?)
     .bind(number::signed(counts.absorbed)?)
     .bind(number::signed(counts.dropped)?)
     .bind(number::signed(counts.abandoned)?)
     .bind(number::signed(counts.in_flight)?)
+    .bind(number::signed(progress.landed)?)
     .bind(progress.at.0)
     .bind(&progress.pipeline)
     .execute(&mut *connection)
@@ -292,29 +344,25 @@ async fn record_checkpoint(
     progress: &Progress,
     name: &str,
 ) -> Result<(), Stop> {
+    let text = |error: serde_json::Error| sqlx::Error::Encode(error.into());
     let positions = read::positions(connection, &progress.pipeline).await?;
-    let positions = serde_json::to_string(&positions).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let positions = serde_json::to_string(&positions).map_err(text)?;
+    let files = read::files(connection, &progress.pipeline).await?;
+    let files = serde_json::to_string(&files).map_err(text)?;
     sqlx::query(
-        "insert or replace into aqueduct_checkpoint (pipeline, name, epoch, at, positions, read, spawned, delivered,
-         dead_lettered, skipped, absorbed, dropped, abandoned, in_flight)
-         select pipeline, ?, epoch, ?, ?, read, spawned, delivered, dead_lettered, skipped, absorbed, dropped,
+        "insert or replace into aqueduct_checkpoint (pipeline, name, epoch, at, positions, files, read, spawned,
+         delivered, dead_lettered, skipped, absorbed, dropped, abandoned, in_flight)
+         select pipeline, ?, epoch, ?, ?, ?, read, spawned, delivered, dead_lettered, skipped, absorbed, dropped,
          abandoned, in_flight from aqueduct_pipeline where pipeline = ?",
     )
     .bind(name)
     .bind(progress.at.0)
     .bind(positions)
+    .bind(files)
     .bind(&progress.pipeline)
     .execute(&mut *connection)
     .await?;
-    // An epoch records one checkpoint at most, so epochs order them.
-    sqlx::query(
-        "delete from aqueduct_checkpoint where pipeline = ?1 and epoch not in
-         (select epoch from aqueduct_checkpoint where pipeline = ?1 order by epoch desc limit ?2)",
-    )
-    .bind(&progress.pipeline)
-    .bind(i64::try_from(progress.checkpoints_kept).unwrap_or(i64::MAX))
-    .execute(connection)
-    .await?;
+    retain::enforce(connection, &progress.pipeline, &progress.retention, progress.at).await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 
-use super::{fault, schema};
+use super::{fault, retain, schema};
 use crate::error::OpenError;
 
 /// How long a statement waits for another process to let go: longer than any commit of ours takes, and short
@@ -116,7 +116,11 @@ async fn write(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     sqlx::query("begin immediate").execute(&mut *connection).await?;
     let made = match schema::format(connection).await {
         Ok(schema::Found::Nothing) => schema::create(connection).await,
-        Ok(schema::Found::Format(_)) => Ok(()),
+        Ok(schema::Found::Format(found)) => schema::upgrade(connection, found).await,
+        Err(error) => Err(error),
+    };
+    let made = match made {
+        Ok(()) => retain::prepare(connection).await,
         Err(error) => Err(error),
     };
     match made {

@@ -6,8 +6,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::{number, rows, schema, transaction};
-use crate::contract::{Checkpoint, FileMark, JournalEntry, Ledger, PartitionState, RunOutcome, RunState};
-use crate::dead_letter::{DeadLetter, DeadLetterFilter, Original};
+use crate::contract::{
+    Checkpoint, CheckpointPosition, FileMark, JournalEntry, Ledger, PartitionState, RunOutcome, RunState,
+};
+use crate::dead_letter::{DeadLetter, Original};
 
 /// Reads the ledger as it is at one moment, beside whoever writes.
 pub(super) async fn ledger_snapshot(
@@ -36,10 +38,6 @@ pub(super) async fn ledger(
         .fetch_optional(&mut *connection)
         .await?;
     let Some(found) = found else { return Ok(None) };
-    let files = sqlx::query("select * from aqueduct_file where pipeline = ? order by sink, part")
-        .bind(pipeline)
-        .fetch_all(&mut *connection)
-        .await?;
     let tables = sqlx::query("select * from aqueduct_table where pipeline = ? order by name")
         .bind(pipeline)
         .fetch_all(&mut *connection)
@@ -48,40 +46,14 @@ pub(super) async fn ledger(
         pipeline: pipeline.to_owned(),
         fence: Fence(number::unsigned(&found, "fence")?),
         generation: number::unsigned(&found, "generation")?,
+        configuration: found.try_get("configuration")?,
         epoch: number::unsigned(&found, "epoch")?,
         partitions: partitions(connection, pipeline).await?,
-        files: files.iter().map(file).collect::<Result<_, _>>()?,
+        files: files(connection, pipeline).await?,
         tables: tables.iter().map(rows::remembered).collect::<Result<_, _>>()?,
         counts: counts(&found)?,
         run: run(&found)?,
     }))
-}
-
-pub(super) async fn dead_letters(
-    connection: &mut SqliteConnection,
-    pipeline: &str,
-    filter: DeadLetterFilter,
-) -> Result<Vec<DeadLetter>, sqlx::Error> {
-    if is_missing(connection).await? {
-        return Ok(Vec::new());
-    }
-    let limit = i64::try_from(filter.limit_or_default()).unwrap_or(i64::MAX);
-    let (after_item, after_stage) = filter.after.unzip();
-    let letters = sqlx::query(
-        "select * from aqueduct_dead_letter where pipeline = ?1
-         and (?2 is null or stage = ?2) and (?3 is null or item_id = ?3)
-         and (item_id, stage) > (coalesce(?4, ''), coalesce(?5, ''))
-         order by item_id, stage limit ?6",
-    )
-    .bind(pipeline)
-    .bind(filter.stage)
-    .bind(filter.item_id)
-    .bind(after_item)
-    .bind(after_stage)
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    letters.iter().map(dead_letter).collect()
 }
 
 pub(super) async fn dead_letter_count(
@@ -116,16 +88,22 @@ pub(super) async fn state(
     connection: &mut SqliteConnection,
     pipeline: &str,
     stage: &str,
+    after: Option<&[u8]>,
+    limit: usize,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, sqlx::Error> {
     if is_missing(connection).await? {
         return Ok(Vec::new());
     }
-    let found =
-        sqlx::query("select key, value from aqueduct_state where pipeline = ? and stage = ? order by key")
-            .bind(pipeline)
-            .bind(stage)
-            .fetch_all(connection)
-            .await?;
+    let found = sqlx::query(
+        "select key, value from aqueduct_state
+         where pipeline = ?1 and stage = ?2 and (?3 is null or key > ?3) order by key limit ?4",
+    )
+    .bind(pipeline)
+    .bind(stage)
+    .bind(after)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
     found.iter().map(|row| Ok((row.try_get("key")?, row.try_get("value")?))).collect()
 }
 
@@ -158,13 +136,40 @@ pub(super) async fn journalled(
 pub(super) async fn positions(
     connection: &mut SqliteConnection,
     pipeline: &str,
-) -> Result<Vec<(u32, Position)>, sqlx::Error> {
-    let known = partitions(connection, pipeline).await?;
-    Ok(known.into_iter().filter_map(|known| Some((known.id.0, known.position?))).collect())
+) -> Result<Vec<CheckpointPosition>, sqlx::Error> {
+    let found = sqlx::query(
+        "select id, position, next_item from aqueduct_partition
+         where pipeline = ? and position is not null order by id",
+    )
+    .bind(pipeline)
+    .fetch_all(connection)
+    .await?;
+    found
+        .iter()
+        .map(|row| {
+            Ok(CheckpointPosition {
+                partition: number::narrow(row, "id")?,
+                position: Position::new(row.try_get::<String, _>("position")?),
+                next_item: row.try_get("next_item")?,
+            })
+        })
+        .collect()
+}
+
+/// Reads every committed file, by sink and part.
+pub(super) async fn files(
+    connection: &mut SqliteConnection,
+    pipeline: &str,
+) -> Result<Vec<FileMark>, sqlx::Error> {
+    let found = sqlx::query("select * from aqueduct_file where pipeline = ? order by sink, part")
+        .bind(pipeline)
+        .fetch_all(connection)
+        .await?;
+    found.iter().map(file).collect()
 }
 
 /// Tells whether the database has no ledger, as one has that a reader opens before the first run.
-async fn is_missing(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+pub(super) async fn is_missing(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     Ok(schema::format(connection).await? == schema::Found::Nothing)
 }
 
@@ -231,19 +236,23 @@ fn outcome(text: &str) -> Result<RunOutcome, sqlx::Error> {
 }
 
 fn checkpoint(row: &SqliteRow) -> Result<Checkpoint, sqlx::Error> {
-    let positions: String = row.try_get("positions")?;
-    let positions: Vec<(u32, Position)> =
-        serde_json::from_str(&positions).map_err(|error| number::unreadable("positions", error))?;
     Ok(Checkpoint {
         name: row.try_get("name")?,
         epoch: number::unsigned(row, "epoch")?,
         at: Timestamp(row.try_get("at")?),
-        positions: positions.into_iter().map(|(id, position)| (PartitionId(id), position)).collect(),
+        positions: document(row, "positions")?,
+        files: document(row, "files")?,
         counts: counts(row)?,
     })
 }
 
-fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
+/// Reads a column that holds JSON.
+fn document<T: serde::de::DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error> {
+    let text: String = row.try_get(column)?;
+    serde_json::from_str(&text).map_err(|error| number::unreadable(column, error))
+}
+
+pub(super) fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
     let head: Bytes = row.try_get::<Vec<u8>, _>("original")?.into();
     let original = match row.try_get::<Option<Vec<u8>>, _>("original_sha256")? {
         None => Original::Whole(head),
@@ -262,6 +271,7 @@ fn dead_letter(row: &SqliteRow) -> Result<DeadLetter, sqlx::Error> {
         class: class(&row.try_get::<String, _>("class")?)?,
         reason: row.try_get("reason")?,
         attempts: number::narrow(row, "attempts")?,
+        children: number::narrow(row, "children")?,
         first: Timestamp(row.try_get("first")?),
         last: Timestamp(row.try_get("last")?),
         payload: row.try_get::<Option<Vec<u8>>, _>("payload")?.map(Bytes::from),

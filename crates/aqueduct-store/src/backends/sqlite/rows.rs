@@ -10,15 +10,27 @@ use crate::contract::FoundTable;
 use crate::error::CommitError;
 use crate::row::{Conflict, ITEM_ID, Rows, Table};
 
-/// Makes the table, or checks that the one which is there can be written, and remembers it.
+/// Makes the table, or checks that the one which is there can be written, and remembers it. With `widen` a table
+/// of this pipeline is given the columns that it lacks, and may keep others.
 pub(super) async fn create_or_adopt(
     connection: &mut SqliteConnection,
     pipeline: &str,
     table: &Table,
+    widen: bool,
 ) -> Result<(), Stop> {
     table.check_name()?;
     match find(connection, &table.name).await? {
-        Some(found) => adopt(connection, table, &found).await?,
+        Some(mut found) => {
+            let ours = ours(connection, pipeline, table).await?;
+            if widen && ours.is_some() {
+                add_columns(connection, table, &mut found).await?;
+            }
+            if ours.is_some_and(|ours| widen || ours == *table) {
+                // A column that the sink has given up stays, and stays empty from then on.
+                found.columns.retain(|name| table.columns.iter().any(|column| same(&column.name, name)));
+            }
+            adopt(connection, table, &found).await?;
+        }
         None => {
             sqlx::raw_sql(AssertSqlSafe(definition(table))).execute(&mut *connection).await?;
         }
@@ -86,13 +98,42 @@ pub(super) async fn find(
 }
 
 /// Quotes a name for SQL, whatever is in it.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// SQLite takes names that differ in the case of ASCII letters for one.
 fn same(one: &str, two: &str) -> bool {
     one.eq_ignore_ascii_case(two)
+}
+
+/// The table as this pipeline wrote it last; `None` when it never did.
+async fn ours(
+    connection: &mut SqliteConnection,
+    pipeline: &str,
+    table: &Table,
+) -> Result<Option<Table>, sqlx::Error> {
+    let row = sqlx::query("select * from aqueduct_table where pipeline = ? and name = ? collate nocase")
+        .bind(pipeline)
+        .bind(&table.name)
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(remembered).transpose()
+}
+
+async fn add_columns(
+    connection: &mut SqliteConnection,
+    table: &Table,
+    found: &mut FoundTable,
+) -> Result<(), sqlx::Error> {
+    for column in &table.columns {
+        if !found.columns.iter().any(|name| same(name, &column.name)) {
+            let add = format!("alter table {} add column {}", quoted(&table.name), quoted(&column.name));
+            sqlx::raw_sql(AssertSqlSafe(add)).execute(&mut *connection).await?;
+            found.columns.push(column.name.clone());
+        }
+    }
+    Ok(())
 }
 
 async fn adopt(connection: &mut SqliteConnection, table: &Table, found: &FoundTable) -> Result<(), Stop> {

@@ -3,7 +3,7 @@
 use aqueduct_core::failpoint;
 use sqlx::SqliteConnection;
 
-use super::commit::{Progress, check_fence, count, split, write_files, write_outputs};
+use super::commit::{Progress, check_fence, count, resolve, split, write, write_files, write_outputs};
 use super::fault::Stop;
 use super::transaction;
 use crate::contract::Commit;
@@ -58,4 +58,19 @@ async fn move_on(connection: &mut SqliteConnection, progress: &Progress, marks: 
     }
     failpoint::hit("ledger-position-after")?;
     count(connection, progress).await
+}
+
+/// Removes the replayed letters in a transaction of its own, before what became of them is written.
+pub(super) async fn letter_removed_first(
+    connection: &mut SqliteConnection,
+    mut commit: Commit,
+) -> Result<(), Stop> {
+    let letters = std::mem::take(&mut commit.resolved);
+    transaction::begin(connection).await?;
+    let removed = resolve(connection, &commit.pipeline, &letters).await;
+    transaction::end(connection, removed).await?;
+    failpoint::hit("ledger-commit-after")?;
+    transaction::begin(connection).await?;
+    let written = write(connection, commit).await;
+    transaction::end_epoch(connection, written).await
 }

@@ -8,12 +8,12 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use super::number;
 
 /// The newest format that this build reads and the one that it writes.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Marks a database file that Aqueduct made ("Aqdt"), for `file` and its like.
 const APPLICATION_ID: i32 = 0x4171_6474;
 
-/// What stands in a ledger of format 1. `WITHOUT ROWID` keeps each row in its key's order, in one tree.
+/// What stands in a ledger of this format. `WITHOUT ROWID` keeps each row in its key's order, in one tree.
 const TABLES: &str = "
 create table aqueduct_meta (
     key text primary key,
@@ -43,6 +43,7 @@ create table aqueduct_partition (
     id integer not null,
     name text not null,
     position text,
+    next_item text not null default '',
     revision integer not null,
     primary key (pipeline, id),
     unique (pipeline, name)
@@ -70,6 +71,7 @@ create table aqueduct_dead_letter (
     class text not null,
     reason text not null,
     attempts integer not null,
+    children integer not null default 0,
     first integer not null,
     last integer not null,
     payload blob,
@@ -100,6 +102,7 @@ create table aqueduct_checkpoint (
     epoch integer not null,
     at integer not null,
     positions text not null,
+    files text not null,
     read integer not null,
     spawned integer not null,
     delivered integer not null,
@@ -131,6 +134,24 @@ pub(super) enum Found {
     Nothing,
     /// There is one of this format.
     Format(u32),
+}
+
+/// What turns a ledger of format 1 into one of format 2. Its checkpoints do not say which items lie behind them,
+/// so nobody can go back to them.
+const FROM_1: &str = "
+alter table aqueduct_partition add column next_item text not null default '';
+alter table aqueduct_dead_letter add column children integer not null default 0;
+alter table aqueduct_checkpoint add column files text not null default '[]';
+delete from aqueduct_checkpoint;
+update aqueduct_meta set value = 2 where key = 'format';
+";
+
+/// Brings an older ledger to this format. Runs inside the caller's transaction.
+pub(super) async fn upgrade(connection: &mut SqliteConnection, found: u32) -> Result<(), sqlx::Error> {
+    if found == 1 {
+        sqlx::raw_sql(FROM_1).execute(connection).await?;
+    }
+    Ok(())
 }
 
 /// Reads which format of ledger is there, if any.

@@ -16,6 +16,12 @@ pub(super) async fn begin_reading(connection: &mut SqliteConnection) -> Result<(
     sqlx::query("begin").execute(connection).await.map(|_| ())
 }
 
+/// Begins a transaction that reads, and takes its moment now: SQLite would take it at the first read.
+pub(super) async fn begin_snapshot(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    begin_reading(connection).await?;
+    sqlx::query("select count(*) from sqlite_schema").fetch_one(connection).await.map(|_| ())
+}
+
 /// Commits what succeeded, rolls back what did not.
 pub(super) async fn end<T>(connection: &mut SqliteConnection, work: Result<T, Stop>) -> Result<T, Stop> {
     let value = match work {

@@ -1,7 +1,7 @@
 use aqueduct_core::{PartitionId, Revision, Timestamp};
-use aqueduct_store::{Claim, RunOutcome};
+use aqueduct_store::{Claim, CommitError, Conflict, RunOutcome};
 
-use super::epoch::{PIPELINE, advance, claim, epoch};
+use super::epoch::{PIPELINE, advance, claim, epoch, letter, rows, table};
 use crate::place::Place;
 
 fn numbers(claimed: &aqueduct_store::Claimed) -> Vec<(&str, PartitionId)> {
@@ -60,4 +60,25 @@ pub(super) async fn a_claim_starts_a_run_and_finish_ends_it(place: &impl Place) 
         assert_eq!((run.last_seen, run.outcome), (Timestamp(3_000), Some(outcome)));
     }
     assert_eq!(claim(store.as_mut(), &["a"]).await.ledger.run.outcome, None);
+}
+
+pub(super) async fn a_forgotten_pipeline_starts_over_and_its_rows_stay(place: &impl Place) {
+    let mut store = place.open().await;
+    let fence = claim(store.as_mut(), &["a"]).await.fence;
+    let table = table("results", &["value"], Conflict::Refuse);
+    let mut commit = epoch(fence);
+    commit.tables.push((*table).clone());
+    commit.rows.push(rows(&table, &[("i1", "one")]));
+    commit.advances.push(advance(0, 0, "10"));
+    commit.dead_letters.push(letter("i1", "score"));
+    commit.checkpoint = Some("c".to_owned());
+    store.commit(commit).await.expect("the commit succeeds");
+    store.forget(PIPELINE).await.expect("it can be written");
+    assert_eq!(store.ledger(PIPELINE).await.expect("readable"), None);
+    assert_eq!(store.dead_letter_count(PIPELINE).await.expect("readable"), 0);
+    assert_eq!(store.checkpoints(PIPELINE).await.expect("readable"), []);
+    assert_eq!(place.rows("results", &["value"]).await.len(), 1);
+    let late = store.commit(epoch(fence)).await;
+    assert!(matches!(late, Err(CommitError::Fenced { .. })), "{late:?}");
+    assert_eq!(claim(store.as_mut(), &["a"]).await.partitions[0].position, None);
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use aqueduct_core::{Counts, ErrorClass, Fence, PartitionId, Position, Revision, Timestamp};
+use aqueduct_core::{
+    Counts, ErrorClass, Fence, ItemId, PartitionId, Position, Revision, SourceId, Timestamp,
+};
 use aqueduct_store::{
     Advance, Claim, Claimed, Column, Commit, Conflict, DeadLetter, JournalEntry, Original, Rows, StateChange,
     Store, Table, Value,
@@ -26,7 +28,13 @@ pub(crate) fn epoch(fence: Fence) -> Commit {
 }
 
 pub(crate) fn advance(partition: u32, from: u64, to: &str) -> Advance {
-    Advance { partition: PartitionId(partition), from: Revision(from), to: Position::new(to) }
+    let next_item = ItemId::new(SourceId(0), PartitionId(partition), to.parse().unwrap_or_default());
+    Advance {
+        partition: PartitionId(partition),
+        from: Revision(from),
+        to: Position::new(to),
+        next_item: next_item.to_string(),
+    }
 }
 
 pub(crate) fn table(name: &str, columns: &[&str], conflict: Conflict) -> Arc<Table> {
@@ -58,6 +66,7 @@ pub(crate) fn letter(item_id: &str, stage: &str) -> DeadLetter {
         class: ErrorClass::Invalid,
         reason: format!("{item_id} has no coverage"),
         attempts: 1,
+        children: 2,
         first: Timestamp(1_500),
         last: Timestamp(1_500),
         payload: Some(Bytes::from_static(b"{}")),

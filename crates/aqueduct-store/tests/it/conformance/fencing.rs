@@ -59,7 +59,7 @@ pub(super) async fn pipelines_in_one_store_do_not_see_each_other(place: &impl Pl
     assert_eq!(store.ledger(PIPELINE).await.expect("readable").expect("claimed"), ours.ledger);
     assert_eq!(store.dead_letter_count(PIPELINE).await.expect("readable"), 0);
     assert_eq!(store.dead_letters(PIPELINE, Default::default()).await.expect("readable"), []);
-    assert_eq!(store.state(PIPELINE, "window").await.expect("readable"), []);
+    assert_eq!(store.state(PIPELINE, "window", None, 100).await.expect("readable"), []);
     assert_eq!(store.checkpoints(PIPELINE).await.expect("readable"), []);
     assert_eq!(store.journalled(PIPELINE).await.expect("readable"), []);
     let consumed = Commit { consumed: vec!["i".to_owned()], ..epoch(ours.fence) };

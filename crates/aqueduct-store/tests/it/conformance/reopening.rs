@@ -28,7 +28,10 @@ pub(super) async fn a_reopened_store_reads_the_same(place: &impl Place) {
     assert_eq!(store.ledger(PIPELINE).await.expect("readable"), ledger);
     assert_eq!(store.dead_letters(PIPELINE, Default::default()).await.expect("readable"), letters);
     assert_eq!(store.checkpoints(PIPELINE).await.expect("readable"), checkpoints);
-    assert_eq!(store.state(PIPELINE, "window").await.expect("readable"), [(b"k".to_vec(), b"v".to_vec())]);
+    assert_eq!(
+        store.state(PIPELINE, "window", None, 100).await.expect("readable"),
+        [(b"k".to_vec(), b"v".to_vec())]
+    );
     assert_eq!(store.journalled(PIPELINE).await.expect("readable"), [entry("i9", 0, "v")]);
     assert_eq!(place.rows("results", &["value"]).await, rows);
     // The claim sees it too, and goes on from there.

@@ -19,10 +19,10 @@ pub(super) async fn state_is_set_replaced_and_removed(place: &impl Place) {
     let mut other = change("a", Some("elsewhere"));
     other.stage = "lookup".to_owned();
     commit(store.as_mut(), vec![change("a", Some("2")), change("b", None), change("zz", None), other]).await;
-    let found = store.state(PIPELINE, "window").await.expect("readable");
+    let found = store.state(PIPELINE, "window", None, 100).await.expect("readable");
     assert_eq!(found, [pair("", "1"), pair("\0", "1"), pair("a", "2"), pair("ab", "1")]);
-    assert_eq!(store.state(PIPELINE, "lookup").await.expect("readable"), [pair("a", "elsewhere")]);
-    assert_eq!(store.state(PIPELINE, "nothing").await.expect("readable"), []);
+    assert_eq!(store.state(PIPELINE, "lookup", None, 100).await.expect("readable"), [pair("a", "elsewhere")]);
+    assert_eq!(store.state(PIPELINE, "nothing", None, 100).await.expect("readable"), []);
 }
 
 pub(super) async fn of_two_changes_of_one_key_the_last_holds(place: &impl Place) {
@@ -36,7 +36,7 @@ pub(super) async fn of_two_changes_of_one_key_the_last_holds(place: &impl Place)
         change("twice", Some("2")),
     ];
     commit(store.as_mut(), changes).await;
-    let found = store.state(PIPELINE, "window").await.expect("readable");
+    let found = store.state(PIPELINE, "window", None, 100).await.expect("readable");
     assert_eq!(found, [pair("set", "1"), pair("twice", "2")]);
 }
 
@@ -47,5 +47,5 @@ pub(super) async fn a_refused_epoch_leaves_the_state_alone(place: &impl Place) {
     let state = vec![change("k", Some("2")), change("new", Some("1"))];
     let refused = Commit { state, advances: vec![advance(0, 9, "stale")], ..epoch(fence) };
     store.commit(refused).await.expect_err("the revision is stale");
-    assert_eq!(store.state(PIPELINE, "window").await.expect("readable"), [pair("k", "1")]);
+    assert_eq!(store.state(PIPELINE, "window", None, 100).await.expect("readable"), [pair("k", "1")]);
 }

@@ -1,0 +1,59 @@
+//! Where a pipeline's outputs are: its databases, and the files that its ledger has marked.
+
+use std::path::{Path, PathBuf};
+
+use aqueduct_store::FileMark;
+
+use crate::inspect::ledger_path;
+use crate::spec::{PipelineSpec, SinkKind};
+
+/// All databases of a pipeline, the ledger's first. Each once, by whatever name.
+pub(crate) fn databases(spec: &PipelineSpec) -> Vec<PathBuf> {
+    let mut databases = vec![ledger_path(spec)];
+    for sink in &spec.sinks {
+        if let SinkKind::Sqlite { path, .. } = &sink.kind {
+            let path = spec.path(path);
+            if !databases.iter().any(|known| same(known, &path)) {
+                databases.push(path);
+            }
+        }
+    }
+    databases
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    one == other || matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Where a marked file is; `None` when the file names no such sink any more, or one that writes no files.
+pub(crate) fn part_path(spec: &PipelineSpec, mark: &FileMark) -> Option<PathBuf> {
+    let sink = spec.sinks.iter().find(|sink| sink.name == mark.sink)?;
+    match &sink.kind {
+        SinkKind::Jsonl { path } => {
+            let path = spec.path(path);
+            Some(if is_folder(&path) { path.join(&mark.part) } else { path })
+        }
+        SinkKind::Sqlite { .. } | SinkKind::Stdout => None,
+    }
+}
+
+/// The folders of parts, each with the name of its sink.
+pub(crate) fn folders(spec: &PipelineSpec) -> impl Iterator<Item = (&str, PathBuf)> {
+    spec.sinks.iter().filter_map(|sink| match &sink.kind {
+        SinkKind::Jsonl { path } => {
+            let path = spec.path(path);
+            is_folder(&path).then_some((sink.name.as_str(), path))
+        }
+        SinkKind::Sqlite { .. } | SinkKind::Stdout => None,
+    })
+}
+
+/// A sink writes one file when its path ends in `.jsonl`, else a folder of parts.
+fn is_folder(path: &Path) -> bool {
+    path.extension().is_none_or(|extension| extension != "jsonl")
+}
+
+/// How many sinks write files.
+pub(crate) fn files_sinks(spec: &PipelineSpec) -> usize {
+    spec.sinks.iter().filter(|sink| matches!(sink.kind, SinkKind::Jsonl { .. })).count()
+}
