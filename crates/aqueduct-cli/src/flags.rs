@@ -168,7 +168,7 @@ pub(crate) struct Output {
     /// How results are printed: for people, as one JSON document, or as JSON lines
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub(crate) output: Format,
-    /// Say more: every setting and where it came from, the figures of each stage
+    /// Say more: every setting and where it came from, the figures of each stage, what programs write to standard error
     #[arg(short, long)]
     pub(crate) verbose: bool,
 }

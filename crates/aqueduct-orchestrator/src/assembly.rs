@@ -3,7 +3,7 @@
 mod alert;
 mod assert;
 mod dedupe;
-pub(crate) mod exec;
+mod exec;
 mod filter;
 mod map;
 mod route;
@@ -19,7 +19,7 @@ use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
     CsvSink, Fault, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
-    Resume, SqliteSink, StageError, StdoutSink,
+    Resume, SqliteSink, StageError, StderrLines, StdoutSink,
 };
 
 use crate::error::EvaluationError;
@@ -47,6 +47,8 @@ pub struct RunRequest {
     /// What `PATH` holds, to look for the programs of exec stages before anything is read. Without it, a missing
     /// one shows with its first item.
     pub search_path: Option<OsString>,
+    /// Who gets what the programs of exec stages write to standard error, each line behind the name of its stage.
+    pub stderr_lines: Option<StderrLines>,
 }
 
 impl Default for RunRequest {
@@ -61,6 +63,7 @@ impl Default for RunRequest {
             metrics: Registry::default(),
             faults: Vec::new(),
             search_path: None,
+            stderr_lines: None,
         }
     }
 }
@@ -69,8 +72,12 @@ impl Default for RunRequest {
 #[must_use = "a pipeline does nothing until it runs"]
 pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     let clock = request.clock.clone();
+    let programs = exec::Surroundings {
+        clock: clock.clone(),
+        search_path: request.search_path.clone(),
+        stderr_lines: request.stderr_lines.clone(),
+    };
     let faults = request.faults.clone();
-    let search_path = request.search_path.clone();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
     pipeline = source::add(pipeline, spec);
     pipeline = pipeline.on_error(rule(spec.source.on_error));
@@ -111,7 +118,7 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 pipeline.stage(&stage.name, assert::Assert::new(when, message.as_deref()))
             }
             StageKind::Exec(exec) => {
-                let exec = exec::stage(spec, exec, &clock, search_path.clone())
+                let exec = exec::stage(spec, &stage.name, exec, &programs)
                     .expect("the file's ranges lie within those of the stage");
                 pipeline.async_stage(&stage.name, exec)
             }

@@ -3,18 +3,18 @@
 use std::io;
 use std::path::Path;
 
-use aqueduct_store::{SqliteStore, Store};
+use aqueduct_store::{FileMark, SqliteStore, Store};
 
 use crate::error::{ConfigError, RunError, SinkError, SourceError};
 use crate::pipeline::{Pipeline, SinkKind};
-use crate::sink::SqliteSink;
 use crate::sink::table::refuse_unfit;
+use crate::sink::{Opening, SqliteSink};
 use crate::stage::Work;
 
 /// One thing that a run will need, and whether it is there.
 #[derive(Debug)]
 pub struct Connection {
-    /// The part that needs it: `source`, `stage NAME`, `sink NAME` or `data folder`.
+    /// The part that needs it: `source`, `stage NAME`, `ledger`, `sink NAME` or `data folder`.
     pub part: String,
     /// What it is, in words.
     pub what: String,
@@ -66,11 +66,21 @@ impl Pipeline {
                 note(format!("stage {}", step.name), what, stage.open().await.map_err(RunError::Config));
             }
         }
+        let ledger = self.ledger_path();
+        let (files, result) = match connect_ledger(&ledger, &self.name).await {
+            Ok(files) => (files, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        note("ledger".to_owned(), ledger.display().to_string(), result);
         for sink in &self.sinks {
             let part = format!("sink {}", sink.name);
             match &sink.kind {
                 SinkKind::Direct(direct) => {
-                    note(part, direct.describe(), direct.connect(&sink.name).map_err(RunError::Sink));
+                    let marks: Vec<FileMark> =
+                        files.iter().filter(|mark| *mark.sink == *sink.name).cloned().collect();
+                    let opening =
+                        Opening { sink: &sink.name, marks: &marks, guarantee: direct.guarantee().0 };
+                    note(part, direct.describe(), direct.connect(&opening).map_err(RunError::Sink));
                 }
                 SinkKind::Table(table) => {
                     let what = format!("sqlite {}, table {}", table.path.display(), table.table);
@@ -85,6 +95,15 @@ impl Pipeline {
         note("data folder".to_owned(), folder.display().to_string(), result);
         Ok(connections)
     }
+}
+
+/// The files that the ledger knows. Whether it can be written is a question of its sink or of the data folder.
+async fn connect_ledger(path: &Path, pipeline: &str) -> Result<Vec<FileMark>, RunError> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let mut store = SqliteStore::open_read_only(path).await?;
+    Ok(store.ledger(pipeline).await?.map(|ledger| ledger.files).unwrap_or_default())
 }
 
 async fn connect_table(pipeline: &str, sink: &str, table: &SqliteSink) -> Result<(), RunError> {

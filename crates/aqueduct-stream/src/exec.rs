@@ -32,6 +32,7 @@ mod driver;
 mod process;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,6 +65,29 @@ pub struct ExecStage {
 #[must_use = "a description does nothing until it is built"]
 pub struct ExecBuilder(Settings);
 
+/// Takes the lines that a program writes to standard error.
+#[derive(Clone)]
+pub struct StderrLines(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl StderrLines {
+    /// Calls `take` for each line, without its end and without control characters, at most 8 KiB of it at once.
+    /// It runs on the runtime, so it must not wait.
+    pub fn new(take: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    /// Gives it a line.
+    pub fn take(&self, line: &str) {
+        (self.0)(line);
+    }
+}
+
+impl fmt::Debug for StderrLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StderrLines")
+    }
+}
+
 /// What was asked for, checked.
 #[derive(Clone, Debug)]
 struct Settings {
@@ -79,6 +103,7 @@ struct Settings {
     restarts_max: u32,
     restart_window: Duration,
     grace: Duration,
+    stderr_lines: Option<StderrLines>,
     clock: Clock,
 }
 
@@ -197,6 +222,12 @@ impl ExecBuilder {
         self
     }
 
+    /// Also gives the lines of standard error to somebody. By default only the last few are kept, for messages.
+    pub fn stderr_lines(mut self, lines: Option<StderrLines>) -> Self {
+        self.0.stderr_lines = lines;
+        self
+    }
+
     /// Sets where time comes from. Default: the machine.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.0.clock = clock;
@@ -269,6 +300,7 @@ impl ExecStage {
             restarts_max: ExecBuilder::RESTARTS_MAX,
             restart_window: ExecBuilder::RESTART_WINDOW,
             grace: ExecBuilder::GRACE,
+            stderr_lines: None,
             clock: Clock::system(),
         })
     }

@@ -95,7 +95,7 @@ pub use config::{Options, Overflow, Replay, Resume};
 pub use connect::Connection;
 pub use engine::lock::FolderLock;
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError, StateError};
-pub use exec::{ExecBuilder, ExecStage};
+pub use exec::{ExecBuilder, ExecStage, StderrLines};
 pub use fault::Fault;
 pub use guarantee::{Guarantee, SinkGuarantee};
 pub use metrics::MetricsError;

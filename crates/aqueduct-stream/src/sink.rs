@@ -44,7 +44,7 @@ pub trait Sink: Send {
     /// # Errors
     ///
     /// [`SinkError`] as a run would give it.
-    fn connect(&self, _sink: &str) -> Result<(), SinkError> {
+    fn connect(&self, _opening: &Opening<'_>) -> Result<(), SinkError> {
         Ok(())
     }
 

@@ -33,7 +33,11 @@ pub(super) async fn connect(spec: &PipelineSpec) -> Result<(Vec<Connected>, Exit
         .map(|one| Connected {
             ok: one.error.is_none(),
             mend: one.mend(),
-            error: one.error.as_ref().map(run::with_causes),
+            error: one.error.as_ref().map(|error| {
+                let text = run::with_causes(error);
+                // Some errors name the part themselves.
+                text.strip_prefix(&format!("{}: ", one.part)).map(str::to_owned).unwrap_or(text)
+            }),
             part: one.part,
             what: one.what,
         })

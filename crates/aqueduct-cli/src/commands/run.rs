@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use aqueduct_core::{Clock, Counts, Shutdown};
 use aqueduct_orchestrator::{PipelineSpec, RunRequest, SinkKind, assemble};
-use aqueduct_stream::{Ended, Report, Resume, RunError, RunFailure, SourceError};
+use aqueduct_stream::{Ended, Report, Resume, RunError, RunFailure, SourceError, StderrLines};
 use serde::Serialize;
 
 use super::load;
@@ -87,6 +87,7 @@ pub(super) async fn run(flags: Run) -> Exit {
         clock: Clock::system(),
         shutdown: signal,
         search_path: std::env::var_os("PATH"),
+        stderr_lines: flags.output.verbose.then(|| StderrLines::new(output::message)),
         ..RunRequest::default()
     };
     if flags.dry_run {

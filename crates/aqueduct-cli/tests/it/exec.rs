@@ -104,3 +104,20 @@ for line in sys.stdin:
     let explained = Call::of(explain.env("SECRET", "hunter2").output().unwrap());
     assert!(explained.out.contains("gives items to python3, 16 at once"), "{explained:?}");
 }
+
+#[test]
+fn what_a_program_writes_to_standard_error_is_shown_when_asked_for() {
+    let program = "
+for line in sys.stdin:
+    print(line, end='', flush=True)
+print('one\\x1b[2J', 'x' * 20_000, 'the end', sep='\\n', end='', file=sys.stderr)
+";
+    let folder = with_program(program, "");
+    let call = folder.run(&["-v"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    for line in ["s: one\u{fffd}[2J\n", "xxxx\ns: xxxx", "\ns: the end\n"] {
+        assert!(call.err.contains(line), "{line:?} is not in {}", call.err);
+    }
+    let folder = with_program(program, "");
+    assert!(!folder.run(&[]).err.contains("the end"));
+}

@@ -71,9 +71,9 @@ fn a_read_only_folder_is_named() {
         assert!(copied.success());
         program = folder.at("aqueduct").display().to_string();
     }
-    let run = |data_dir: &str| {
-        let mut command: Command =
-            folder.program(&program, &["run", "pipeline.toml", "--data-dir", data_dir]);
+    let call = |verb: &[&str], data_dir: &str| {
+        let arguments = [verb, &["pipeline.toml", "--data-dir", data_dir]].concat();
+        let mut command: Command = folder.program(&program, &arguments);
         if as_root {
             command.uid(65_534).gid(65_534);
         }
@@ -82,7 +82,16 @@ fn a_read_only_folder_is_named() {
         mode(folder.path(), 0o755);
         Call::of(output)
     };
+    let run = |data_dir: &str| call(&["run"], data_dir);
+    let connect = |data_dir: &str| call(&["check", "--connect"], data_dir);
     run("/nowhere/data").fails(1, &["the data folder /nowhere/data cannot be written"]);
+
+    let tried = connect("/nowhere/data");
+    for piece in
+        ["failed  data folder: ", "failed  sink results: out.db cannot be written: Permission denied"]
+    {
+        assert!(tried.code == 1 && tried.out.contains(piece), "{piece:?} is not in {tried:?}");
+    }
 
     // With a data folder that can be written, the database is what cannot.
     let data = tempfile::tempdir().unwrap();

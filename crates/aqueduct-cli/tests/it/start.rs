@@ -107,6 +107,7 @@ fn connect_tries_what_a_run_needs_and_changes_nothing() {
     assert_eq!(call.code, 0, "{call:?}");
     let expected = [
         "ok      source: jsonl in.jsonl",
+        "ok      ledger: out.db",
         "ok      sink results: sqlite out.db, table items",
         "ok      data folder: .aqueduct/t",
     ];
@@ -125,17 +126,18 @@ fn connect_names_what_is_missing_and_what_would_mend_it() {
     assert_eq!(call.code, 78, "{call:?}");
     let lines = connections(&call);
     assert_eq!(
-        lines[..2],
-        ["failed  source: the input in.jsonl does not exist", "put it there, or correct the path"]
+        lines[..3],
+        [
+            "failed  source: the input in.jsonl does not exist",
+            "put it there, or correct the path",
+            "ok      ledger: out.db"
+        ]
     );
-    assert!(
-        lines[2].starts_with("failed  sink results: sink results: table items is there already"),
-        "{lines:?}"
-    );
+    assert!(lines[3].starts_with("failed  sink results: table items is there already"), "{lines:?}");
     let json = folder.call(&["check", "--connect", "-o", "json"]).json();
     assert_eq!((&json["ok"], &json["connections"][0]["ok"]), (&false.into(), &false.into()));
     assert_eq!(json["connections"][0]["mend"], "put it there, or correct the path");
-    assert_eq!(json["connections"][2]["ok"], true);
+    assert_eq!(json["connections"][3]["ok"], true);
     // Without the flag nothing outside of the file is looked at.
     let plain = folder.call(&["check", "-o", "json"]);
     assert!(plain.code == 0 && plain.json().get("connections").is_none());
@@ -144,7 +146,7 @@ fn connect_names_what_is_missing_and_what_would_mend_it() {
     assert_eq!(folder.call(&["check", "--connect"]).code, 1, "a run would end with 1 as well");
     folder.write("out.db", "not a database, but long enough to be taken for one".repeat(20));
     let call = folder.call(&["check", "--connect"]);
-    assert!(call.code == 1 && connections(&call)[1].starts_with("failed  sink results"), "{call:?}");
+    assert!(call.code == 1 && connections(&call)[2].starts_with("failed  sink results"), "{call:?}");
 }
 
 #[test]
@@ -165,6 +167,23 @@ fn connect_looks_for_programs() {
     );
 }
 
+#[test]
+fn connect_sees_an_output_that_is_not_the_pipelines_own_and_a_broken_ledger() {
+    let folder = Folder::new(TO_FILE, numbers(3));
+    folder.run(&[]);
+    assert_eq!(folder.call(&["check", "--connect"]).code, 0, "its own file is no stranger");
+    std::fs::remove_dir_all(folder.at(".aqueduct")).unwrap();
+    let call = folder.call(&["check", "--connect"]);
+    assert_eq!(call.code, 1, "{call:?}");
+    let sink = "failed  sink results: out.jsonl is there already and this pipeline did not write it";
+    assert!(connections(&call)[2].starts_with(sink), "{call:?}");
+    std::fs::remove_file(folder.at("out.jsonl")).unwrap();
+    std::fs::create_dir_all(folder.at(".aqueduct/t")).unwrap();
+    folder.write(".aqueduct/t/ledger.db", "not a database, but long enough to be taken for one".repeat(20));
+    let call = folder.call(&["check", "--connect"]);
+    assert!(call.code == 1 && connections(&call)[1].starts_with("failed  ledger: "), "{call:?}");
+}
+
 /// Root may write anywhere; what needs another user is tried by the tests of faults.
 #[cfg(unix)]
 #[test]
@@ -174,9 +193,9 @@ fn connect_sees_a_folder_that_is_a_file() {
     assert_eq!(call.code, 1, "{call:?}");
     let lines = connections(&call);
     assert!(
-        lines[1].contains("in.jsonl/out cannot be written") && lines[1].contains("is not a folder"),
+        lines[2].contains("in.jsonl/out cannot be written") && lines[2].contains("is not a folder"),
         "{lines:?}"
     );
-    assert_eq!(lines[2], "let this user write there, or choose another path");
-    assert!(lines[3].starts_with("failed  data folder"), "{lines:?}");
+    assert_eq!(lines[3], "let this user write there, or choose another path");
+    assert!(lines[4].starts_with("failed  data folder"), "{lines:?}");
 }

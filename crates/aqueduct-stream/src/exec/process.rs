@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::Settings;
+use super::{Settings, StderrLines};
 
 /// How much of standard error is kept for messages: a Python traceback fits.
 const STDERR_BYTES_MAX: usize = 4096;
@@ -70,7 +70,7 @@ impl Process {
             input: Some(input),
             unwritten: VecDeque::new(),
             lines: Lines::new(output, settings.answer_bytes_max),
-            stderr: Tail::of(stderr),
+            stderr: Tail::of(stderr, settings.stderr_lines.clone()),
         })
     }
 
@@ -119,10 +119,10 @@ impl Process {
             let _ = self.child.wait().await;
         };
         tokio::select! {
-            () = ended => return,
-            () = clock.sleep(grace) => {}
+            () = ended => {}
+            () = clock.sleep(grace) => drop(self.kill().await),
         }
-        self.kill().await;
+        self.stderr.end(clock).await;
     }
 
     /// Waits for the end of a process that closed its output, and kills it when that takes long. Gives the exit
@@ -214,34 +214,68 @@ struct Tail {
 }
 
 impl Tail {
-    fn of(mut stderr: ChildStderr) -> Self {
+    fn of(mut stderr: ChildStderr, lines: Option<StderrLines>) -> Self {
         let bytes = Arc::new(Mutex::new(VecDeque::new()));
         let kept = Arc::clone(&bytes);
         let reading = tokio::spawn(async move {
             let mut chunk = [0_u8; STDERR_BYTES_MAX];
+            let mut line = Vec::new();
             while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
+                if let Some(lines) = &lines {
+                    pass_on(&chunk[..read], &mut line, lines);
+                }
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend(&chunk[..read]);
                 let over = kept.len().saturating_sub(STDERR_BYTES_MAX);
                 kept.drain(..over);
             }
+            if let Some(lines) = lines.filter(|_| !line.is_empty()) {
+                lines.take(&plain(&line));
+            }
         });
         Self { bytes, reading }
     }
 
-    /// The last lines in one, once the process has ended.
-    async fn last_lines(&mut self, clock: &Clock) -> String {
+    /// Reads on to the end, once the process has ended.
+    async fn end(&mut self, clock: &Clock) {
         let _busy = clock.busy();
         // Something that the process started may hold the pipe open.
         tokio::select! {
             _ = &mut self.reading => {}
             () = clock.sleep(END_WAIT) => {}
         }
+    }
+
+    /// The last lines in one, once the process has ended.
+    async fn last_lines(&mut self, clock: &Clock) -> String {
+        self.end(clock).await;
         let mut kept = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(kept.make_contiguous()).into_owned();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<String> = kept.make_contiguous().split(|byte| *byte == b'\n').map(plain).collect();
+        let lines: Vec<&str> = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect();
         lines[lines.len().saturating_sub(STDERR_LINES_MAX)..].join(" | ")
     }
+}
+
+/// Gives on what ends in `chunk`, and keeps the rest in `line`.
+fn pass_on(chunk: &[u8], line: &mut Vec<u8>, lines: &StderrLines) {
+    for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+        let ended = piece.ends_with(b"\n");
+        line.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
+        if ended || line.len() >= STDERR_BYTES_MAX {
+            lines.take(&plain(line));
+            line.clear();
+        }
+    }
+}
+
+/// A line for people: what a program writes never moves the cursor of a terminal.
+fn plain(line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let letters = String::from_utf8_lossy(line);
+    letters
+        .chars()
+        .map(|letter| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter })
+        .collect()
 }
 
 impl Drop for Tail {

@@ -153,8 +153,8 @@ impl Sink for CsvSink {
         Arc::new(CsvEncoder(Arc::clone(&self.shape)))
     }
 
-    fn connect(&self, sink: &str) -> Result<(), SinkError> {
-        self.parts.connect(sink)
+    fn connect(&self, opening: &Opening<'_>) -> Result<(), SinkError> {
+        self.parts.connect(opening)
     }
 
     fn reserve(&mut self, sink: &str) -> Result<(), SinkError> {

@@ -50,8 +50,8 @@ impl Sink for JsonlSink {
         Arc::new(JsonlEncoder)
     }
 
-    fn connect(&self, sink: &str) -> Result<(), SinkError> {
-        self.0.connect(sink)
+    fn connect(&self, opening: &Opening<'_>) -> Result<(), SinkError> {
+        self.0.connect(opening)
     }
 
     fn reserve(&mut self, sink: &str) -> Result<(), SinkError> {

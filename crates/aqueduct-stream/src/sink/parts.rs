@@ -69,13 +69,14 @@ impl Parts {
         self.part_bytes = bytes.max(1);
     }
 
-    /// Sees whether the file or the folder could be written.
-    pub(super) fn connect(&self, sink: &str) -> Result<(), SinkError> {
-        crate::connect::can_write(&self.path).map_err(|source| SinkError::Io {
-            sink: sink.to_owned(),
-            path: self.path.clone(),
-            source,
-        })
+    /// Sees whether the file or the folder could be written, and is not somebody else's.
+    pub(super) fn connect(&self, opening: &Opening<'_>) -> Result<(), SinkError> {
+        // As it would be when it is opened, and nothing of that is kept.
+        let mut opened = Self::new(self.path.clone(), self.ending, self.framing);
+        opened.name = opening.sink.to_owned();
+        opened.marks = opening.marks.to_vec();
+        crate::connect::can_write(&self.path).map_err(|source| opened.io(&self.path, source))?;
+        opened.refuse_unknown()
     }
 
     pub(super) fn set_framing(&mut self, framing: Framing) {
