@@ -63,7 +63,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     });
     let paths: Vec<PathBuf> = std::iter::once(ledger_path.clone()).chain(tables).collect();
     let mut databases = Databases::open(&paths).await?;
-    let identity = Identity::of(&pipeline, source.describe());
+    let identity = Identity::of(&pipeline, source.identity());
     let before = databases.all[0].store.ledger(&pipeline.name).await?;
     let before = before.and_then(|ledger| Identity::read(&ledger.configuration));
     if let Some(before) = &before
