@@ -160,6 +160,7 @@ impl Pipeline {
             work,
             branch: None,
             lane: Lane::Main,
+            exits: Vec::new(),
         });
         self.last = Last::Step;
         self

@@ -58,9 +58,7 @@ pub(crate) async fn preview(mut pipeline: Pipeline, items_max: usize) -> Result<
 fn shared(mut pipeline: Pipeline, decoder: Arc<dyn crate::source::Decode>) -> Result<Arc<Shared>, RunError> {
     let ways = Ways::of(&pipeline);
     let lanes = ways.sink_lanes(&pipeline);
-    for step in &mut pipeline.steps {
-        step.lane = ways.lane_of(step.branch.as_ref());
-    }
+    ways.resolve(&mut pipeline.steps);
     let mut sides = Vec::new();
     for NamedSink { name, kind, on_error, .. } in std::mem::take(&mut pipeline.sinks) {
         let encoder: Arc<dyn Encode> = match kind {

@@ -102,9 +102,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     let weak = pipeline.options.guarantee == Some(Guarantee::AtLeastOnce);
     let ways = Ways::of(&pipeline);
     let lanes = ways.sink_lanes(&pipeline);
-    for step in &mut pipeline.steps {
-        step.lane = ways.lane_of(step.branch.as_ref());
-    }
+    ways.resolve(&mut pipeline.steps);
     for (NamedSink { name, kind, on_error, .. }, given) in
         std::mem::take(&mut pipeline.sinks).into_iter().zip(&guarantees)
     {

@@ -274,7 +274,7 @@ impl<'a> Pass<'a> {
         let lane_named = |name: &str| self.shared.ways.lane(name);
         let result = result.and_then(|outcome| {
             let given = outcome.len();
-            batch.apply(index, outcome, &lane_named, &mut self.extra).map(|()| given)
+            batch.apply(index, outcome, &self.step.exits, &lane_named, &mut self.extra).map(|()| given)
         });
         match result {
             Ok(given) => self.given += given,
