@@ -6,10 +6,10 @@ use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Handle;
 
+use super::shared::Shared;
 use super::state::Kept;
 use super::window::Share;
-use super::worker::Work;
-use super::{Message, Shared};
+use super::work::{Message, Work};
 use crate::batch::{Failure, Finished, StepLog, Until};
 use crate::error::{RunError, SinkError};
 use crate::guarantee::Guarantee;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use aqueduct_core::Random;
 use tokio::runtime::Handle;
 
+use super::decode::decode;
+use super::encode::encode;
+use super::shared::{Shared, SinkSide, Stages};
+use super::steps::{run_ordered, run_sync, run_waiting};
 use super::window::{Limits, Window};
-use super::worker::{decode, encode, run_ordered, run_sync, run_waiting};
-use super::{Shared, SinkSide, Stages};
 use crate::batch::{Batch, Event, in_words};
 use crate::error::RunError;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};

@@ -12,8 +12,9 @@ use super::identity::Identity;
 use super::letters::Letters;
 use super::lock::FolderLock;
 use super::reader::Assignment;
+use super::shared::{Shared, SinkSide, Stages};
 use super::window::{Limits, Window};
-use super::{Intake, Shared, SinkSide, Stages, resume, state};
+use super::{resume, state};
 use crate::config::Replay;
 use crate::error::{ConfigError, RunError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
@@ -25,6 +26,12 @@ use crate::ways::Ways;
 
 /// The most batches in flight: enough to keep every core busy over a slow commit, and a bound for channels.
 pub(super) const BATCHES_MAX: usize = 1024;
+
+/// What a run reads.
+pub(super) enum Intake {
+    Source(Box<dyn Source>, Vec<Assignment>),
+    Letters(Box<Letters>),
+}
 
 /// A run that may begin.
 pub(super) struct Started {
