@@ -12,7 +12,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
     parts.map(|part| part.split("```").next().unwrap()).collect()
 }
 
-fn installed(program: &str) {
+pub(crate) fn installed(program: &str) {
     let there = std::process::Command::new(program).arg("--version").output();
     assert!(there.is_ok_and(|output| output.status.success()), "install it with: apt-get install {program}");
 }

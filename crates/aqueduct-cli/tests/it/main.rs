@@ -11,6 +11,7 @@ mod environment;
 mod exec;
 mod faults;
 mod flow;
+mod guides;
 mod reference;
 mod run;
 mod stages;

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Call, Folder};
+use crate::support::Folder;
 
 fn examples() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/reference/examples");
@@ -16,33 +16,22 @@ fn examples() -> Vec<PathBuf> {
 
 /// Runs the commands of a transcript in an empty folder, and gives the transcript with what came out.
 fn performed(transcript: &str) -> String {
-    let folder = Folder::new("", "");
-    std::fs::remove_file(folder.at("pipeline.toml")).unwrap();
-    std::fs::remove_file(folder.at("in.jsonl")).unwrap();
-    let binary = Path::new(env!("CARGO_BIN_EXE_aqueduct")).parent().unwrap();
-    let path = std::env::join_paths(
-        std::iter::once(binary.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-    )
-    .unwrap();
+    let folder = Folder::empty();
     let mut text = String::new();
     for line in transcript.lines() {
         let Some(command) = line.strip_prefix("$ ").or(line.strip_prefix(">> ")) else { continue };
-        let mut shell = folder.program("sh", &["-c", &format!("exec 2>&1; {command}")]);
-        let call = Call::of(shell.env("PATH", &path).output().unwrap());
+        let shown = folder.shell(command);
         text.push_str(line);
         text.push('\n');
         if line.starts_with("$ ") {
-            text.push_str(&call.out);
-            if call.code != 0 {
-                text.push_str(&format!("[exit {}]\n", call.code));
-            }
+            text.push_str(&shown);
         }
     }
     text
 }
 
 /// A text without what differs from run to run: dates and what a clock measured.
-fn masked(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     let mut masked = String::new();
     for line in text.lines() {
         let measured = ["_seconds\":", "_per_second\":", "_share\":", "_ms\":"];
