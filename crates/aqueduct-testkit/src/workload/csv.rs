@@ -89,7 +89,7 @@ fn entry(number: usize, evidence: &Evidence, score: f64) -> Entry {
 /// A row without its end. Malformed ones lack columns, or hold a word where a number must be.
 fn row(number: usize, line: &Line) -> String {
     match line {
-        Line::Malformed(_) if number % 2 == 0 => format!("adv-{number:06},too few"),
+        Line::Malformed(_) if number.is_multiple_of(2) => format!("adv-{number:06},too few"),
         Line::Malformed(_) => format!("adv-{number:06},arch,many,1,0.5,\"a \"\"word\"\",\nnot a number\""),
         Line::Evidence(evidence) => {
             let coverage = evidence.coverage.map(|coverage| coverage.to_string()).unwrap_or_default();
