@@ -360,7 +360,10 @@ impl Committer {
         }
         let oldest = self.checkpoints.front().copied().unwrap_or(0);
         for kept in &mut self.kept {
-            ledger.state.extend(kept.commit(self.epoch, oldest, &epoch.logs));
+            let changes = kept.commit(self.epoch, oldest, &epoch.logs);
+            if !failpoint::sabotaged("state-not-committed") {
+                ledger.state.extend(changes);
+            }
         }
         self.runtime.block_on(self.databases[0].store.commit(ledger))?;
         for output in &mut self.outputs {
