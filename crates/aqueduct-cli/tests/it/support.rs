@@ -81,6 +81,11 @@ impl Folder {
         folder
     }
 
+    /// A folder with nothing in it.
+    pub(crate) fn bare() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
