@@ -48,6 +48,15 @@ pub(crate) const NEEDS: &[Need] = &[
         apt: Some("jq"),
         brew: Some("jq"),
     },
+    Need {
+        program: "sqlite3",
+        reason: "is what the guides ask tables with",
+        probe: &["-version"],
+        systems: &["linux", "macos"],
+        refused: "it is there and does not start; install it again",
+        apt: Some("sqlite3"),
+        brew: Some("sqlite"),
+    },
 ];
 
 /// Makes sure that everything the tests need is there, installing what is missing where that is possible.

@@ -7,6 +7,7 @@ mod replay;
 use aqueduct_orchestrator::{InspectError, Inspection, PipelineSpec};
 use aqueduct_store::{DeadLetter, DeadLetterFilter, Original};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use self::read::Pages;
 use super::load;
@@ -24,8 +25,8 @@ struct Letter {
     attempts: u32,
     first: String,
     last: String,
-    /// The payload as the stage saw it; null when the input never became a record.
-    payload: Option<serde_json::Value>,
+    /// The payload as the stage saw it, digit by digit; null when the input never became a record.
+    payload: Option<Box<RawValue>>,
     original: ShownOriginal,
 }
 
@@ -165,7 +166,7 @@ fn print_whole(letter: &Letter) {
         letter.attempts, letter.first, letter.last
     ));
     match &letter.payload {
-        Some(payload) => output::data_line(&format!("payload   {payload}")),
+        Some(payload) => output::data_line(&format!("payload   {}", one_line(payload.get()))),
         None => output::data_line("payload   none: the input never became a record"),
     }
     let original = &letter.original;
@@ -191,11 +192,16 @@ fn shown(letter: DeadLetter) -> Letter {
         attempts: letter.attempts,
         first: letter.first.to_string(),
         last: letter.last.to_string(),
-        payload: letter.payload.map(|bytes| {
-            serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
-        }),
+        payload: letter.payload.as_deref().map(payload),
         original: original(letter.original),
+    }
+}
+
+/// The JSON as it stands, so that no number loses a digit; what is none, or not one line, becomes a text.
+fn payload(bytes: &[u8]) -> Box<RawValue> {
+    match serde_json::from_slice::<Box<RawValue>>(bytes) {
+        Ok(json) if !json.get().contains(['\n', '\r']) => json,
+        _ => to_raw_value(&String::from_utf8_lossy(bytes)).unwrap_or_default(),
     }
 }
 

@@ -95,6 +95,14 @@ fn an_edit_changes_fields_and_keeps_every_other_digit_and_the_original() {
     let shown = folder.call(&["dlq", "show", &item, "-o", "json"]).json();
     assert_eq!(shown["payload"], serde_json::json!({"name": {"a": [1]}, "n": 7}));
     assert_eq!(shown["original"]["text"], "{\"m\":12345678901234567890.10}");
+    folder.call(&["dlq", "edit", &item, "--set", "w=12345678901234567890.10", "--unset", "name"]);
+    let whole = "{\"n\":7,\"w\":12345678901234567890.10}";
+    for arguments in
+        [&["dlq", "show", &item][..], &["dlq", "show", &item, "-o", "jsonl"], &["dlq", "ls", "-o", "json"]]
+    {
+        let call = folder.call(arguments);
+        assert!(call.out.contains(whole), "{call:?}");
+    }
     folder.call(&["dlq", "edit", &item]).fails(2, &["nothing to change"]);
     folder.call(&["dlq", "edit", &item, "--unset", "m"]).fails(1, &["no such field"]);
     folder.call(&["dlq", "edit", &item, "--set", "n"]).fails(1, &["FIELD=VALUE"]);

@@ -17,4 +17,5 @@ mod run;
 mod stages;
 mod start;
 mod support;
+mod transcript;
 mod upkeep;

@@ -73,16 +73,17 @@ impl Call {
 }
 
 impl Folder {
-    pub(crate) fn empty() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
     /// A folder with `pipeline.toml` and `in.jsonl`.
     pub(crate) fn new(pipeline: &str, input: impl AsRef<[u8]>) -> Self {
-        let folder = Self::empty();
+        let folder = Self(tempfile::tempdir().unwrap());
         folder.write("pipeline.toml", pipeline);
         folder.write("in.jsonl", input);
         folder
+    }
+
+    /// A folder with nothing in it.
+    pub(crate) fn bare() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -114,16 +115,6 @@ impl Folder {
             command.env_remove(variable);
         }
         command
-    }
-
-    /// What a terminal shows of a line typed in this folder, with the exit code in brackets if it is not 0.
-    pub(crate) fn shell(&self, line: &str) -> String {
-        let binary = Path::new(env!("CARGO_BIN_EXE_aqueduct")).parent().unwrap().to_owned();
-        let path = std::env::var_os("PATH").unwrap();
-        let path = std::env::join_paths(std::iter::once(binary).chain(std::env::split_paths(&path))).unwrap();
-        let mut shell = self.program("sh", &["-c", &format!("exec 2>&1; {line}")]);
-        let call = Call::of(shell.env("PATH", path).output().unwrap());
-        if call.code == 0 { call.out } else { format!("{}[exit {}]\n", call.out, call.code) }
     }
 
     pub(crate) fn call(&self, arguments: &[&str]) -> Call {
