@@ -177,7 +177,7 @@ fn a_replay_that_is_repeated_ends_what_a_killed_one_began() {
     let folder = Folder::new(&pipeline, b"{\"n\":1}\n{\"m\":2}\n".as_slice());
     assert_eq!(folder.run(&[]).code, 3);
     let before = folder.read("out/manifest.json");
-    folder.write("pipeline.toml", &pipeline.replace("\"item.n\"", "\"has(item.n) ? item.n : 0\""));
+    folder.write("pipeline.toml", pipeline.replace("\"item.n\"", "\"has(item.n) ? item.n : 0\""));
     assert_eq!(folder.call(&["dlq", "replay", "--yes"]).code, 0);
     let after = folder.read("out/manifest.json");
     assert_ne!(before, after);

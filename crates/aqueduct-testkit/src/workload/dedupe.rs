@@ -58,7 +58,7 @@ pub(super) fn workload_of(kind: Kind, lines: &[Line], factor: impl Fn(usize) -> 
     let sinks = vec![
         holding("results", Form::Table, "results.db"),
         holding("lines", Form::Lines, "results.jsonl"),
-        holding("folder", Form::Lines, "folder"),
+        holding("folder", Form::Rows, "folder"),
     ];
     let positions = vec![(INPUT.to_owned(), bytes.len() as u64)];
     Workload {
@@ -142,7 +142,7 @@ path = "results.jsonl"
 
 [[sink]]
 name = "folder"
-type = "jsonl"
+type = "csv"
 path = "folder"
 "#
     );
