@@ -1,0 +1,32 @@
+//! Aqueduct's traffic control beside the crates that people use for the same jobs.
+//!
+//! `cargo run --release` runs everything, `cargo run --release -- breaker` one part. Each part first shows defects:
+//! a peer does what it does, ours must not. Then it compares times: both sides are measured in turns in one run, and
+//! what is printed is the ratio. The process fails when ours shows a defect or misses a figure by which it is held.
+
+mod report;
+
+use std::process::ExitCode;
+
+use report::Report;
+
+type Part = (&'static str, fn(&mut Report));
+
+const PARTS: &[Part] = &[];
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let names: Vec<_> = PARTS.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !names.contains(&name.as_str())) {
+        eprintln!("error: no part {unknown:?}; there are {}", names.join(", "));
+        return ExitCode::from(2);
+    }
+    let mut report = Report::default();
+    for (name, run) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|part| part == name) {
+            println!("\n== {name}");
+            run(&mut report);
+        }
+    }
+    report.end()
+}
