@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::cases::Test;
 pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
-pub(crate) use self::upkeep::{Checkpoint, Clean, Store};
+pub(crate) use self::upkeep::{Checkpoint, Clean, NEWEST, Store};
 
 /// Moves items from a source through stages into sinks, each exactly once.
 ///
