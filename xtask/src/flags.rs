@@ -27,7 +27,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("floors", "fails on a dependency that goes sideways or up"),
     ("docs [--check]", "writes the generated references, or tells whether they are current"),
     (
-        "crash [--points N] [--sink sqlite|jsonl|both|second|all] [--short]",
+        "crash [--points N] [--kind KIND|all] [--short]",
         "kills a run at every point and checks the resumed one",
     ),
     ("bench [NAME]", "runs the benches and prints few numbers"),
@@ -85,8 +85,8 @@ mod tests {
         assert_eq!(parsed("docs --check"), Ok(Command::Docs { check: Check::Only }));
         assert_eq!(parsed("docs"), Ok(Command::Docs { check: Check::AndWrite }));
         assert_eq!(
-            parsed("crash --points 25 --sink both"),
-            Ok(Command::Crash { args: ["--points", "25", "--sink", "both"].map(str::to_owned).to_vec() })
+            parsed("crash --points 25 --kind both"),
+            Ok(Command::Crash { args: ["--points", "25", "--kind", "both"].map(str::to_owned).to_vec() })
         );
     }
 

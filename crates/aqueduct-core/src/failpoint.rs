@@ -32,6 +32,7 @@ pub const SABOTAGES: &[&str] = &[
     "fsync-error-ignored",
     "item-lost",
     "letter-removed-first",
+    "state-not-committed",
 ];
 
 /// The error that a point gives when its plan says `error`.

@@ -16,6 +16,7 @@
 //! * [`ErrorClass`] says what to do about an error; retries, breakers and metrics read it and nothing else.
 //! * [`Clock`] and [`Random`] are the only sources of time and chance, so a test can own both.
 //! * [`Shutdown`] asks a run to drain, then to stop.
+//! * [`Verdict`] is what a caller says of a call, to whoever decides about the next one.
 //!
 //! # Guarantees and limits
 //!
@@ -56,6 +57,7 @@ mod position;
 mod random;
 mod rfc3339;
 mod shutdown;
+mod verdict;
 
 pub use class::{Classified, ErrorClass};
 pub use clock::{Busy, Clock, Instant, ManualClock, Timestamp};
@@ -66,3 +68,4 @@ pub use position::{Fence, Position, Revision};
 pub use random::Random;
 pub use rfc3339::TimestampError;
 pub use shutdown::{Phase, Shutdown, ShutdownSignal};
+pub use verdict::Verdict;

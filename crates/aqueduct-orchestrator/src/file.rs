@@ -12,6 +12,7 @@ mod pipeline;
 mod reader;
 mod references;
 mod retention;
+mod sections;
 mod sinks;
 mod sources;
 mod stages;

@@ -219,6 +219,7 @@ impl Batch {
         &mut self,
         index: usize,
         outcome: Outcome,
+        exits: &[Lane],
         lane_named: &dyn Fn(&str) -> Option<Lane>,
         extra: &mut Vec<(usize, Vec<Slot>)>,
     ) -> Result<(), StageError> {
@@ -226,8 +227,13 @@ impl Batch {
         let slot = &mut self.slots[index];
         match outcome {
             Outcome::Keep => slot.advance(step),
-            Outcome::Send(name) => {
-                slot.lane = lane_named(&name).ok_or_else(|| unknown_target(&name))?;
+            Outcome::Send(target) => {
+                let Some(lane) = exits.get(target) else {
+                    let message =
+                        format!("the stage sent an item to target {target}, and lists {}", exits.len());
+                    return Err(StageError::new(ErrorClass::Internal, message));
+                };
+                slot.lane = *lane;
                 slot.advance(step);
             }
             Outcome::Emit(payload) => {

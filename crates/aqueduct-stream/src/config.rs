@@ -16,7 +16,7 @@ pub struct Options {
     pub workers: usize,
     /// The most items in one batch. Default 1,000: a batch stage gets that many at once. 1 to 1,000,000.
     pub batch_items: usize,
-    /// The most batches in one commit. Default 64. With 1 every batch is an epoch.
+    /// The most batches in one commit. Default 1,024, so that bytes decide. With 1 every batch is an epoch.
     pub epoch_batches: usize,
     /// A commit is made once this many bytes of input are ready, or nothing else is being worked on. Default
     /// 4 MiB: a sync costs the same for 4 MiB as for 4 KiB, and a lone item never waits for it.
@@ -92,7 +92,7 @@ impl Default for Options {
         Self {
             workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             batch_items: 1000,
-            epoch_batches: 64,
+            epoch_batches: 1024,
             epoch_bytes: 4 * 1024 * 1024,
             window_bytes: 32 * 1024 * 1024,
             window_items: 1_000_000,

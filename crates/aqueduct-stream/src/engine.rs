@@ -5,6 +5,8 @@
 
 mod committer;
 mod databases;
+mod decode;
+mod encode;
 mod gate;
 mod identity;
 mod letters;
@@ -12,201 +14,33 @@ pub(crate) mod lock;
 mod preview;
 mod reader;
 mod resume;
+mod shared;
 mod start;
 mod state;
+mod steps;
 mod turn;
 mod window;
+mod work;
 mod worker;
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use aqueduct_core::{Counts, Imbalance, Phase, failpoint};
 use aqueduct_store::{CommitError, Retention, RunOutcome};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
-use crate::batch::{Batch, Finished};
-use crate::config::{Options, Replay};
+use crate::config::Replay;
 use crate::error::RunError;
 use crate::guarantee::Guarantee;
-use crate::metrics::StepStats;
 use crate::pipeline::Pipeline;
 use crate::report::{Ended, Report, RunFailure};
-use crate::rule::OnError;
-use crate::sink::Encode;
-use crate::source::{Decode, Source};
-use crate::stage::{Lane, Step};
-use crate::ways::Ways;
 
 use committer::CommitterEnd;
 pub(crate) use preview::preview;
 use reader::ReaderEnd;
-use turn::Turn;
-use window::Window;
-
-/// What all threads of a run see.
-pub(crate) struct Shared {
-    options: Options,
-    steps: Vec<Step>,
-    step_stats: Vec<StepStats>,
-    source_stats: StepStats,
-    /// One for each step; only ordered stages use theirs.
-    turns: Vec<Turn>,
-    sinks: Vec<SinkSide>,
-    ways: Ways,
-    /// The sinks that take the items of each way, the main one first, then the branches.
-    takers: Vec<Vec<usize>>,
-    /// The indices of all sinks, to take slices of.
-    each_sink: Vec<usize>,
-    source_rule: OnError,
-    decoder: Arc<dyn Decode>,
-    window: Window,
-    runtime: Handle,
-    /// Batches that wait for a service or a delay, each in a task. Nobody waits under this lock.
-    tasks: Mutex<JoinSet<()>>,
-    /// A commit failed: nothing more is worth doing. Relaxed: it is a hint, the committer decides.
-    failed: AtomicBool,
-    /// Dead letters that were not replayed because their stage is gone, by stage.
-    left: Mutex<BTreeMap<String, u64>>,
-}
-
-/// What a run reads.
-enum Intake {
-    Source(Box<dyn Source>, Vec<reader::Assignment>),
-    Letters(Box<letters::Letters>),
-}
-
-/// A sink on the workers' side.
-struct SinkSide {
-    name: Arc<str>,
-    encoder: Arc<dyn Encode>,
-    on_error: OnError,
-}
-
-/// What the committer hears.
-enum Message {
-    /// A batch is through.
-    Finished(Box<Finished>),
-    /// A batch whose position is to be committed before it is worked on.
-    Ahead(Box<worker::Work>),
-    /// No batch is being worked on: what is ready need not wait for more.
-    Idle,
-}
-
-/// The stages of a pipeline and what belongs to them.
-struct Stages<'a> {
-    /// The pipeline's name.
-    name: &'a str,
-    steps: Vec<Step>,
-    source_rule: OnError,
-}
-
-impl Shared {
-    fn new(
-        stages: Stages<'_>,
-        ways: Ways,
-        lanes: &[Option<Lane>],
-        sinks: Vec<SinkSide>,
-        decoder: Arc<dyn Decode>,
-        window: Window,
-        options: Options,
-    ) -> Result<Self, RunError> {
-        let stats = |stage: &str| StepStats::register(&options.metrics, stages.name, stage);
-        Ok(Self {
-            step_stats: stages.steps.iter().map(|step| stats(&step.name)).collect::<Result<_, _>>()?,
-            source_stats: stats("source")?,
-            turns: stages.steps.iter().map(|_| Turn::default()).collect(),
-            steps: stages.steps,
-            takers: takers(lanes),
-            each_sink: (0..sinks.len()).collect(),
-            ways,
-            sinks,
-            source_rule: stages.source_rule,
-            decoder,
-            window,
-            runtime: Handle::current(),
-            tasks: Mutex::new(JoinSet::new()),
-            failed: false.into(),
-            left: Mutex::default(),
-            options,
-        })
-    }
-
-    /// How far the run has been asked to stop; a failed commit asks for everything.
-    fn phase(&self) -> Phase {
-        if self.failed.load(Ordering::Relaxed) { Phase::Stopping } else { self.options.shutdown.phase() }
-    }
-
-    /// The sinks at the end of a way.
-    fn takers(&self, lane: Lane) -> &[usize] {
-        let at = |at: usize| self.takers.get(at).map_or(&[][..], Vec::as_slice);
-        match lane {
-            Lane::Main => at(0),
-            Lane::Branch(branch) => at(1 + usize::from(branch)),
-            Lane::Sink(sink) => self.each_sink.get(usize::from(sink)..=usize::from(sink)).unwrap_or(&[]),
-        }
-    }
-
-    fn fail(&self) {
-        self.failed.store(true, Ordering::Relaxed);
-    }
-
-    /// Counts a dead letter that stays where it is.
-    fn leave(&self, stage: &str) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        *left.entry(stage.to_owned()).or_default() += 1;
-    }
-
-    /// Runs a wait on the runtime. The task is owned here and ended with the run.
-    fn suspend(&self, wait: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn_on(wait, &self.runtime);
-    }
-}
-
-/// Turns the way into each sink around: the sinks at the end of each way, the main one first, then the branches.
-fn takers(lanes: &[Option<Lane>]) -> Vec<Vec<usize>> {
-    let mut takers: Vec<Vec<usize>> = vec![Vec::new()];
-    for (sink, lane) in lanes.iter().enumerate() {
-        let way = match lane {
-            Some(Lane::Main) => 0,
-            Some(Lane::Branch(branch)) => 1 + usize::from(*branch),
-            Some(Lane::Sink(_)) | None => continue,
-        };
-        if takers.len() <= way {
-            takers.resize(way + 1, Vec::new());
-        }
-        takers[way].push(sink);
-    }
-    takers
-}
-
-fn give_up(batch: Batch) -> Finished {
-    Finished { sequence: batch.sequence, chunk: batch.chunk, replayed: batch.replayed, results: None }
-}
-
-fn why(thread: &'static str) -> RunError {
-    RunError::Thread { thread }
-}
-
-/// A path in the form in which two names of one file are equal, as far as they exist.
-pub(crate) fn same_file_key(path: &Path) -> PathBuf {
-    if let Ok(path) = path.canonicalize() {
-        return path;
-    }
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
-        (Some(parent), Some(name)) => parent.join(name),
-        _ => absolute,
-    }
-}
+use shared::Shared;
+use start::Intake;
 
 /// Runs a pipeline over its source, or over dead letters of earlier runs.
 pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Report, RunFailure> {
@@ -238,7 +72,9 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
             .zip(&shared.step_stats)
             .map(|(step, stats)| stats.report(&step.name, elapsed, workers)),
     );
-    let Some(mut end) = committer_end else { return Err(RunFailure::from(why("committer"))) };
+    let Some(mut end) = committer_end else {
+        return Err(RunFailure::from(RunError::Thread { thread: "committer" }));
+    };
     let mut failure = end.failure.take();
     let ended = match reader_end {
         Some(ReaderEnd::Failed(error)) => {
@@ -246,7 +82,7 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
             Ended::Stopped
         }
         None => {
-            failure = failure.or(Some(why("reader")));
+            failure = failure.or(Some(RunError::Thread { thread: "reader" }));
             Ended::Stopped
         }
         Some(ReaderEnd::Asked) if shared.options.shutdown.phase() == Phase::Stopping => Ended::Stopped,
@@ -339,7 +175,7 @@ impl Threads {
         committer: committer::Committer,
         shared: &Arc<Shared>,
     ) -> Result<Self, RunError> {
-        let spawned = |thread| move |_| why(thread);
+        let spawned = |thread| move |_| RunError::Thread { thread };
         // Room for every batch that the window can admit, so that nobody but the reader ever waits.
         let (work_sender, work) = crossbeam_channel::bounded(start::BATCHES_MAX + 1);
         let (finished_sender, finished) = crossbeam_channel::bounded(2 * start::BATCHES_MAX + 2);

@@ -80,6 +80,7 @@ mod exec;
 mod fault;
 mod guarantee;
 mod metrics;
+mod paths;
 mod pipeline;
 mod preview;
 mod progress;

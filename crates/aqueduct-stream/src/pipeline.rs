@@ -12,6 +12,7 @@ use crate::engine;
 use crate::error::{ConfigError, RunError, StageError};
 use crate::fault::{self, Fault};
 use crate::guarantee::{Guarantee, SinkGuarantee};
+use crate::paths::same_file_key;
 use crate::preview::Preview;
 use crate::report::{Report, RunFailure};
 use crate::rule::{OnError, Rule};
@@ -160,6 +161,7 @@ impl Pipeline {
             work,
             branch: None,
             lane: Lane::Main,
+            exits: Vec::new(),
         });
         self.last = Last::Step;
         self
@@ -286,7 +288,7 @@ impl Pipeline {
     }
 
     fn sink_guarantees(&self) -> Vec<SinkGuarantee> {
-        let ledger = engine::same_file_key(&self.ledger_path());
+        let ledger = same_file_key(&self.ledger_path());
         let weak = self.options.guarantee == Some(Guarantee::AtLeastOnce);
         let ahead = self.options.is_ahead().then(|| {
             let reason =
@@ -301,7 +303,7 @@ impl Pipeline {
                     SinkKind::Direct(direct) => (direct.describe(), direct.guarantee()),
                     SinkKind::Table(table) => (
                         format!("sqlite {}, table {}", table.path.display(), table.table),
-                        if engine::same_file_key(&table.path) == ledger {
+                        if same_file_key(&table.path) == ledger {
                             (Guarantee::ExactlyOnce, "its rows and the position are one transaction".to_owned())
                         } else {
                             let key = table.key.as_deref().unwrap_or("the item id");

@@ -39,6 +39,11 @@ pub trait Source: Send {
     /// What it reads, in words for messages: `jsonl data/in.jsonl`.
     fn describe(&self) -> String;
 
+    /// What it reads, as far as a later run must read the same to go on. More of the same input is no change.
+    fn identity(&self) -> String {
+        self.describe()
+    }
+
     /// The best that a route behind it can give, and why, in one sentence without a full stop. A source that can
     /// read the same input again gives exactly once.
     fn guarantee(&self) -> (Guarantee, String) {

@@ -20,9 +20,8 @@ pub enum Outcome {
     Keep,
     /// The item goes on with this payload.
     Emit(Payload),
-    /// The item leaves the way it is on, as it is, for this branch or straight for this sink: one of the stage's
-    /// targets.
-    Send(Arc<str>),
+    /// The item leaves the way it is on, as it is, for the target of this number in the stage's list of them.
+    Send(usize),
     /// Several results, in this order; none at all counts as skipped.
     Many(Vec<Emission>),
     /// The item is left out on purpose; the reason is for people.
@@ -188,6 +187,8 @@ pub(crate) struct Step {
     pub(crate) branch: Option<Arc<str>>,
     /// The same, resolved when the run starts.
     pub(crate) lane: Lane,
+    /// The ways to its targets, resolved when the run starts.
+    pub(crate) exits: Vec<Lane>,
 }
 
 /// The way that an item is on.

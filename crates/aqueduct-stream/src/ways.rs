@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::ConfigError;
 use crate::pipeline::Pipeline;
-use crate::stage::Lane;
+use crate::stage::{Lane, Step};
 
 /// The names that a stage may send items to.
 #[derive(Clone, Debug)]
@@ -51,6 +51,14 @@ impl Ways {
     /// The way that a stage or sink with this branch is on.
     pub(crate) fn lane_of(&self, branch: Option<&Arc<str>>) -> Lane {
         branch.and_then(|branch| self.lane(branch)).unwrap_or_default()
+    }
+
+    /// Tells each stage its own way and those to its targets. The targets are known: they were checked.
+    pub(crate) fn resolve(&self, steps: &mut [Step]) {
+        for step in steps {
+            step.lane = self.lane_of(step.branch.as_ref());
+            step.exits = step.targets().iter().map(|target| self.lane(target).unwrap_or_default()).collect();
+        }
     }
 
     /// The way into each sink; a sink that stages name takes what they send it and nothing else.

@@ -9,11 +9,10 @@ use crate::checker::check;
 use crate::error::CrashError;
 use crate::plan::{Planner, errors};
 use crate::point::{Action, Point, Target};
-use crate::process::Run;
 use crate::report::{Broken, Report};
 use crate::strace;
 use crate::trial::{Outcome, Trial};
-use crate::workload::{SinkKind, Workload};
+use crate::workload::{Kind, Workload};
 
 /// Trials at a time. A run has several threads and mostly waits for its disk, so two fill two cores.
 const PARALLEL: usize = 2;
@@ -25,10 +24,10 @@ pub struct Options {
     pub binary: PathBuf,
     /// The seed of the inputs.
     pub seed: u64,
-    /// The kinds of sinks.
-    pub sinks: Vec<SinkKind>,
+    /// The kinds of workloads.
+    pub kinds: Vec<Kind>,
     /// How many points to try for each of them.
-    pub points_per_sink: usize,
+    pub points_per_kind: usize,
 }
 
 /// Tries points, two at a time, in a folder that goes away unless a point broke a promise.
@@ -62,18 +61,18 @@ impl Campaign {
     ///
     /// [`CrashError`] when trying itself is impossible.
     pub fn run(&self, report: &mut Report) -> Result<(), CrashError> {
-        for sink in &self.options.sinks {
-            let calls = self.undisturbed(*sink)?;
+        for kind in &self.options.kinds {
+            let calls = self.undisturbed(*kind)?;
             let state = Mutex::new(State {
-                errors: errors(*sink, &calls),
-                planner: Planner::new(*sink, calls),
-                wanted: self.options.points_per_sink,
+                errors: errors(*kind, &calls),
+                planner: Planner::new(*kind, calls),
+                wanted: self.options.points_per_kind,
                 under_way: 0,
                 tried: 0,
                 error: None,
                 report: std::mem::take(report),
             });
-            lock(&state).report.sinks.entry(*sink).or_default().wanted = self.options.points_per_sink;
+            lock(&state).report.kinds.entry(*kind).or_default().wanted = self.options.points_per_kind;
             std::thread::scope(|scope| {
                 for _ in 0..PARALLEL {
                     scope.spawn(|| self.work(&state));
@@ -84,7 +83,7 @@ impl Campaign {
             if let Some(error) = state.error {
                 return Err(error);
             }
-            if report.sinks.get(sink).is_some_and(|found| found.fail_points == 0) && report.broken.is_empty()
+            if report.kinds.get(kind).is_some_and(|found| found.fail_points == 0) && report.broken.is_empty()
             {
                 return Err(CrashError::NoFailPoints { path: self.options.binary.clone() });
             }
@@ -113,23 +112,24 @@ impl Campaign {
     }
 
     /// Runs a workload without a blow: it must be right, and it tells which calls there are to strike.
-    fn undisturbed(&self, sink: SinkKind) -> Result<BTreeMap<Target, u64>, CrashError> {
-        let folder = self.root.join(format!("undisturbed-{sink}"));
-        let workload = Workload::new(self.options.seed, sink);
-        workload.write(&folder).map_err(|source| CrashError::Folder { path: folder.clone(), source })?;
-        let run = Run { binary: &self.options.binary, folder: &folder, sabotage: None };
-        let undisturbed = |what| CrashError::Undisturbed { sink: sink.as_str(), what };
+    fn undisturbed(&self, kind: Kind) -> Result<BTreeMap<Target, u64>, CrashError> {
+        let folder = self.root.join(format!("undisturbed-{kind}"));
+        let workload = Workload::new(self.options.seed, kind);
+        let trial = Trial { binary: &self.options.binary, seed: self.options.seed, folder };
+        let undisturbed = |what| CrashError::Undisturbed { kind: kind.as_str(), what };
         runtime()?.block_on(async {
+            trial.prepare(&workload).await?;
+            let run = trial.run(workload.command);
             let (ended, calls) =
                 if strace::is_available() { run.count().await? } else { (run.go(None).await?, Vec::new()) };
             if !ended.is_done() {
                 return Err(undisturbed(format!("it {}", ended.in_words())));
             }
-            let findings = check(&folder, workload.expected()).await;
+            let findings = check(&trial.folder, workload.expected()).await;
             if let Some(first) = findings.first() {
                 return Err(undisturbed(format!("{first} (and {} more)", findings.len() - 1)));
             }
-            forget(&folder);
+            forget(&trial.folder);
             Ok(strace::counts(&calls))
         })
     }
@@ -163,19 +163,19 @@ struct State {
 
 impl State {
     fn note(&mut self, point: &Point, outcome: Outcome) {
-        let sink = self.report.sinks.entry(point.sink).or_default();
+        let found = self.report.kinds.entry(point.kind).or_default();
         match outcome {
             Outcome::NotReached if kills(point) => self.planner.not_reached(point),
             Outcome::NotReached => {}
             Outcome::Held { recovery, kills } => {
                 self.tried += usize::from(kills > 0);
-                sink.tried(point, kills);
-                sink.recoveries.push(recovery);
+                found.tried(point, kills);
+                found.recoveries.push(recovery);
             }
             Outcome::Broken { findings, folder } => {
                 self.tried += usize::from(kills(point));
-                sink.tried(point, point.blows.len());
-                sink.found(&findings);
+                found.tried(point, point.blows.len());
+                found.found(&findings);
                 self.report.broken.push(Broken { point: point.clone(), findings, folder });
             }
         }

@@ -1,5 +1,7 @@
+mod csv;
 mod files;
 mod ledger;
+mod marks;
 mod rows;
 mod tally;
 #[cfg(test)]
@@ -11,8 +13,8 @@ use std::path::Path;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use crate::oracle::{Expected, Scored};
-use crate::workload::{Places, SECOND};
+use self::tally::tally;
+use crate::oracle::{Entry, Expected, Form, Holding};
 
 /// What kind of broken promise was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,34 +59,38 @@ impl fmt::Display for Finding {
 ///
 /// Run it when the pipeline says that it is done. An empty answer means that every promise is kept.
 pub async fn check(folder: &Path, expected: &Expected) -> Vec<Finding> {
-    let places = Places::of(folder, expected.sink);
     let mut findings = Vec::new();
-    match open(&places.ledger).await {
+    match open(&folder.join(expected.ledger())).await {
         Ok(mut ledger) => {
             findings.extend(ledger::check(&mut ledger, expected).await);
-            findings.extend(files::check_marks(&mut ledger, &places, expected.sink).await);
-            if expected.sink.has_table() {
-                findings.extend(rows::check("results.db", &mut ledger, expected).await);
-            }
-            if expected.sink.has_second_table() {
-                match open(&places.second).await {
-                    Ok(mut second) => {
-                        findings.extend(ledger::check_integrity(SECOND, &mut second).await);
-                        findings.extend(rows::check(SECOND, &mut second, expected).await);
-                        findings.extend(rows::check_same_ids(&mut ledger, SECOND, &mut second).await);
-                    }
-                    Err(error) => {
-                        findings.push(Finding::wrong(SECOND, format!("it cannot be opened: {error}")))
-                    }
-                }
-            }
+            findings.extend(marks::check(&mut ledger, folder, expected).await);
+            findings.extend(check_tables(&mut ledger, folder, expected).await);
         }
         Err(error) => findings.push(Finding::wrong("the ledger", format!("it cannot be opened: {error}"))),
     }
-    if expected.sink.has_file() {
-        findings.extend(files::check_results(&places.results, expected));
+    for holding in expected.sinks.iter().filter(|holding| holding.form != Form::Table) {
+        findings.extend(files::check(folder, holding));
     }
-    findings.extend(files::check_alerts(&places.alerts, expected));
+    findings
+}
+
+/// The first table is in the ledger's database, and any other one in a database of its own.
+async fn check_tables(ledger: &mut SqliteConnection, folder: &Path, expected: &Expected) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, (place, holding)) in expected.tables().enumerate() {
+        if number == 0 {
+            findings.extend(rows::check(place, ledger, holding).await);
+            continue;
+        }
+        match open(&folder.join(place)).await {
+            Ok(mut database) => {
+                findings.extend(ledger::check_integrity(place, &mut database).await);
+                findings.extend(rows::check(place, &mut database, holding).await);
+                findings.extend(rows::check_same_ids(ledger, place, &mut database).await);
+            }
+            Err(error) => findings.push(Finding::wrong(place, format!("it cannot be opened: {error}"))),
+        }
+    }
     findings
 }
 
@@ -92,32 +98,19 @@ async fn open(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     SqliteConnectOptions::new().filename(path).read_only(true).connect().await
 }
 
-/// A result as far as it is compared. A double is compared bit by bit.
-#[derive(Clone, Debug, PartialEq)]
-struct Values {
-    project: Option<String>,
-    passed: Option<i64>,
-    score_bits: Option<u64>,
+/// Compares what a sink holds with what it must hold.
+fn compare(holding: &Holding, found: &[Entry]) -> Vec<Finding> {
+    let named = |entries: &[Entry]| -> Vec<(String, Entry)> {
+        entries.iter().map(|entry| (entry.name(), entry.clone())).collect()
+    };
+    tally(holding.place, &named(&holding.entries), &named(found))
 }
 
-impl Values {
-    fn new(project: Option<&str>, passed: Option<i64>, score: Option<f64>) -> Self {
-        Self { project: project.map(str::to_owned), passed, score_bits: score.map(f64::to_bits) }
-    }
-
-    fn of(item: &Scored) -> Self {
-        Self::new(Some(&item.project), Some(item.passed.into()), Some(item.score))
-    }
-}
-
-impl fmt::Display for Values {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let score = self.score_bits.map(f64::from_bits);
-        write!(f, "project {:?}, passed {:?}, score {score:?}", self.project, self.passed)
-    }
-}
-
-/// The results that every sink must hold, by id.
-fn results(expected: &Expected) -> Vec<(String, Values)> {
-    expected.scored.iter().map(|item| (item.id.clone(), Values::of(item))).collect()
+/// Compares the names of fields, in whatever order, with those that must be there.
+fn has_fields<'n>(holding: &Holding, names: impl Iterator<Item = &'n str>) -> bool {
+    let mut found: Vec<&str> = names.collect();
+    let mut wanted: Vec<&str> = holding.fields.iter().map(|(name, _)| *name).collect();
+    found.sort_unstable();
+    wanted.sort_unstable();
+    found == wanted
 }

@@ -30,10 +30,10 @@ pub enum CrashError {
         source: io::Error,
     },
     /// An undisturbed run does not work, so that kills would prove nothing.
-    #[error("an undisturbed {sink} run is not right: {what}")]
+    #[error("an undisturbed {kind} run is not right: {what}")]
     Undisturbed {
-        /// The kind of sink.
-        sink: &'static str,
+        /// The kind of workload.
+        kind: &'static str,
         /// What it did instead.
         what: String,
     },

@@ -3,22 +3,22 @@ use serde_json::json;
 
 /// One piece of evidence about a project.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Evidence {
+pub(crate) struct Evidence {
     /// Its name, unique in the input.
-    pub id: String,
+    pub(crate) id: String,
     /// The project.
-    pub project: String,
+    pub(crate) project: String,
     /// Checks that passed.
-    pub passed: u32,
+    pub(crate) passed: u32,
     /// Checks that failed; with `passed` at least 1.
-    pub failed: u32,
+    pub(crate) failed: u32,
     /// The share of the code that is covered; without it, the score cannot be computed.
-    pub coverage: Option<f64>,
+    pub(crate) coverage: Option<f64>,
 }
 
 /// One line of the input.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Line {
+pub(crate) enum Line {
     /// A JSON object.
     Evidence(Evidence),
     /// Something that is not JSON.
@@ -27,8 +27,7 @@ pub enum Line {
 
 impl Line {
     /// The line's text, without its end.
-    #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Malformed(text) => text.clone(),
             Self::Evidence(evidence) => {
@@ -50,9 +49,9 @@ impl Line {
 
 /// The lines that a workload reads.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Input {
+pub(crate) struct Input {
     /// All of them, in order.
-    pub lines: Vec<Line>,
+    pub(crate) lines: Vec<Line>,
 }
 
 /// Names that a careless writer or reader would trip over.
@@ -61,8 +60,7 @@ const PROJECTS: [&str; 5] = ["arch", "br\u{fc}cke", "\u{6c34}\u{9053}", "o'hara"
 impl Input {
     /// Makes `count` lines from a seed. About one in sixteen is not JSON and one in sixteen lacks its coverage;
     /// from 16 lines on there is at least one of each.
-    #[must_use]
-    pub fn generate(seed: u64, count: usize) -> Self {
+    pub(crate) fn generate(seed: u64, count: usize) -> Self {
         let mut random = Random::seeded(seed);
         let line = |number: usize| match (number, random.below(16)) {
             (7, _) | (0..=10 | 12.., 0) => {
@@ -87,8 +85,7 @@ impl Input {
     }
 
     /// The input as the bytes of a file.
-    #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for line in &self.lines {
             bytes.extend_from_slice(line.text().as_bytes());

@@ -13,14 +13,15 @@
 //!     `-> oracle: what must be there --------------------------------------------------------^
 //! ```
 //!
-//! * The [`Input`] is lines made from a seed, some of them poison, each with a fate that is known.
-//! * [`Expected`] computes in plain Rust what must be in every sink and among the dead letters.
+//! * A [`Workload`] is an input made from a seed, some of it poison, and a pipeline over it. There is one for each
+//!   [`Kind`] of thing that a pipeline does; in some a finished run comes before the one that is struck.
+//! * [`Expected`] is what must be in every sink and among the dead letters, computed in plain Rust.
 //! * A [`Point`] says where the run is struck: at a named place in the code, or before the Nth system call of a
 //!   kind on a file; some points strike the resumed run a second time.
 //! * [`check`] reads the files and the SQLite tables itself. It never asks Aqueduct anything.
 //! * On top, every call and every place fails once with an error (`EIO`) instead: the run must stop, and the next
 //!   one must go on.
-//! * A [`Campaign`] spreads points over the sinks and the writing calls; [`sabotage`] runs builds with a
+//! * A [`Campaign`] spreads points over the kinds and the writing calls; [`sabotage`] runs builds with a
 //!   deliberate bug, each of which must be caught, since a checker that finds nothing proves nothing.
 //!
 //! # Guarantees and limits
@@ -36,11 +37,11 @@
 //! # Example
 //!
 //! ```
-//! use aqueduct_testkit::{Expected, Input, SinkKind};
+//! use aqueduct_testkit::{Kind, Workload};
 //!
-//! let input = Input::generate(7, 500);
-//! let expected = Expected::of(&input, SinkKind::Both);
-//! assert_eq!(expected.scored.len() + expected.letters.len(), 500);
+//! let workload = Workload::new(7, Kind::Jsonl);
+//! let expected = workload.expected();
+//! assert_eq!(expected.sinks[0].entries.len() + expected.letters.len(), 500);
 //! ```
 //!
 //! # Sources
@@ -66,9 +67,8 @@ mod workload;
 pub use campaign::{Campaign, Options};
 pub use checker::{Fault, Finding, check};
 pub use error::CrashError;
-pub use generator::{Evidence, Input, Line};
-pub use oracle::{Expected, Letter, Scored};
+pub use oracle::{Counts, Entry, Expected, Form, Holding, Letter, Type, Value};
 pub use point::{Action, Blow, Point, PointError, Target};
-pub use report::{Broken, Report, Sabotaged, Share, SinkReport};
+pub use report::{Broken, KindReport, Report, Sabotaged, Share};
 pub use trial::{Outcome, Trial};
-pub use workload::{SinkKind, SinkKindError, Workload};
+pub use workload::{Kind, KindError, Workload};

@@ -5,21 +5,17 @@ use std::collections::BTreeMap;
 use aqueduct_core::failpoint::POINTS;
 
 use crate::point::{Action, Blow, Point, Target};
-use crate::workload::SinkKind;
-
-/// How many passings of a fail point are tried at most for each database that commits; a workload has about a
-/// hundred epochs.
-const PASSINGS_MAX: u64 = 100;
+use crate::workload::Kind;
 
 /// Every how manieth point strikes the resumed run too.
 const DOUBLE_EVERY: u64 = 4;
 
-/// Hands out points for one kind of sink: fail points and system calls by turns, each of their targets by
+/// Hands out points for one kind of workload: fail points and system calls by turns, each of their targets by
 /// turns, and within a target spread over its passings. Writes to a file that no other kind has come first, so
 /// that a short campaign has them. No point is handed out twice.
 #[derive(Clone, Debug)]
 pub(crate) struct Planner {
-    sink: SinkKind,
+    kind: Kind,
     fail_points: Turns,
     calls: Turns,
     /// What strikes resumed runs; these come early, since a resumed run may have little left to do.
@@ -28,19 +24,18 @@ pub(crate) struct Planner {
 }
 
 impl Planner {
-    pub(crate) fn new(sink: SinkKind, calls: BTreeMap<Target, u64>) -> Self {
-        let fail_points =
-            POINTS.iter().map(|name| (Target::FailPoint(name), PASSINGS_MAX * sink.databases()));
+    pub(crate) fn new(kind: Kind, calls: BTreeMap<Target, u64>) -> Self {
+        let fail_points = POINTS.iter().map(|name| (Target::FailPoint(name), kind.commits()));
         let fail_points: Vec<(Target, u64)> = fail_points.collect();
         let kill = |target: &Target| Blow { target: target.clone(), action: Action::Kill, at: 1 };
         let mut seconds: Vec<Blow> = fail_points.iter().map(|(target, _)| kill(target)).collect();
         seconds.extend(calls.keys().map(kill));
         let mut calls: Vec<(Target, u64)> = calls.into_iter().collect();
         calls.sort_by_key(|(target, _)| match target {
-            Target::Call { name, file } if sink.alone_has(file) => u8::from(!name.contains("write")),
+            Target::Call { name, file } if kind.alone_has(file) => u8::from(!name.contains("write")),
             _ => 2,
         });
-        Self { sink, fail_points: Turns::new(fail_points), calls: Turns::new(calls), seconds, given: 0 }
+        Self { kind, fail_points: Turns::new(fail_points), calls: Turns::new(calls), seconds, given: 0 }
     }
 
     /// Gives the next point, or none when all were given.
@@ -56,7 +51,7 @@ impl Planner {
             let turn = usize::try_from(self.given / DOUBLE_EVERY).unwrap_or(0);
             blows.push(self.seconds[turn % self.seconds.len()].clone());
         }
-        Some(Point { sink: self.sink, sabotage: None, blows })
+        Some(Point { kind: self.kind, sabotage: None, blows })
     }
 
     /// Learns that a run ended before this point: it passes the target less often.
@@ -73,9 +68,9 @@ impl Planner {
 
 /// Points at which something fails instead: every call for the first time and in the middle of the run, and
 /// every place in the code that can fail, the first time it is passed.
-pub(crate) fn errors(sink: SinkKind, calls: &BTreeMap<Target, u64>) -> Vec<Point> {
+pub(crate) fn errors(kind: Kind, calls: &BTreeMap<Target, u64>) -> Vec<Point> {
     let error = |target: &Target, at| Point {
-        sink,
+        kind,
         sabotage: None,
         blows: vec![Blow { target: target.clone(), action: Action::Error, at }],
     };
@@ -158,15 +153,15 @@ impl Passings {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
-    use super::{PASSINGS_MAX, Planner};
+    use super::Planner;
     use crate::point::Target;
-    use crate::workload::SinkKind;
+    use crate::workload::Kind;
 
     fn planner() -> Planner {
         let call = |name: &str, count| {
             (Target::Call { name: name.to_owned(), file: "results.db".to_owned() }, count)
         };
-        Planner::new(SinkKind::Sqlite, BTreeMap::from([call("fsync", 3), call("pwrite64", 250)]))
+        Planner::new(Kind::Sqlite, BTreeMap::from([call("fsync", 3), call("pwrite64", 250)]))
     }
 
     #[test]
@@ -176,17 +171,17 @@ mod tests {
         while let Some(point) = planner.next() {
             assert!(firsts.insert(point.blows[0].to_string()), "{point}");
         }
-        let fail_points = aqueduct_core::failpoint::POINTS.len() as u64 * PASSINGS_MAX;
+        let fail_points = aqueduct_core::failpoint::POINTS.len() as u64 * Kind::Sqlite.commits();
         assert_eq!(firsts.len() as u64, fail_points + 3 + 250);
     }
 
     #[test]
     fn passings_of_both_databases_are_tried_from_the_start() {
-        let planner = Planner::new(SinkKind::Second, BTreeMap::new());
+        let planner = Planner::new(Kind::Second, BTreeMap::new());
         let mut commits = planner.fail_points.targets[0].clone();
         let first: Vec<u64> = (0..8).filter_map(|_| commits.next()).collect();
         assert_eq!(first.iter().filter(|at| at.is_multiple_of(2)).count(), 4, "{first:?}");
-        assert!(first.iter().any(|at| *at > PASSINGS_MAX), "{first:?}");
+        assert!(first.iter().any(|at| *at > Kind::Second.commits() / 2), "{first:?}");
     }
 
     #[test]
@@ -197,8 +192,8 @@ mod tests {
             ["results.db", "results.db-wal", "second.db", "second.db-wal", "second.db-shm", "data/lock"];
         let names = ["fsync", "ftruncate", "openat", "pwrite64", "unlink"];
         let calls = names.iter().flat_map(|name| files.iter().map(|file| call(name, file))).collect();
-        let mut planner = Planner::new(SinkKind::Second, calls);
-        let points: Vec<_> = (0..25).filter_map(|_| planner.next()).collect();
+        let mut planner = Planner::new(Kind::Second, calls);
+        let points: Vec<_> = (0..20).filter_map(|_| planner.next()).collect();
         for target in
             ["second-store-after", "pwrite64:second.db", "pwrite64:second.db-wal", "fsync:second.db-wal"]
         {

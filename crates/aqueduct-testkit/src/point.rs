@@ -3,13 +3,13 @@ use std::str::FromStr;
 
 use aqueduct_core::failpoint::{POINTS, SABOTAGES};
 
-use crate::workload::SinkKind;
+use crate::workload::Kind;
 
 /// Where and how often a workload's run is struck. Its text repeats it: `both/claim-after=kill@1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// Where the results go.
-    pub sink: SinkKind,
+    /// What the workload does.
+    pub kind: Kind,
     /// A deliberate bug that is switched on in every run.
     pub sabotage: Option<&'static str>,
     /// The first strikes the first run, the next one the resumed run.
@@ -61,7 +61,7 @@ pub struct PointError {
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.sink)?;
+        write!(f, "{}", self.kind)?;
         if let Some(sabotage) = self.sabotage {
             write!(f, "+{sabotage}")?;
         }
@@ -100,11 +100,11 @@ impl FromStr for Point {
             Some((place, blows)) => (place, blows.split(',').map(blow).collect::<Option<_>>()),
             None => (text, Some(Vec::new())),
         };
-        let (sink, sabotage) = match place.split_once('+') {
-            Some((sink, name)) => (sink, Some(known(SABOTAGES, name).ok_or_else(wrong)?)),
+        let (kind, sabotage) = match place.split_once('+') {
+            Some((kind, name)) => (kind, Some(known(SABOTAGES, name).ok_or_else(wrong)?)),
             None => (place, None),
         };
-        Ok(Self { sink: sink.parse().map_err(|_| wrong())?, sabotage, blows: blows.ok_or_else(wrong)? })
+        Ok(Self { kind: kind.parse().map_err(|_| wrong())?, sabotage, blows: blows.ok_or_else(wrong)? })
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         for text in
-            ["", "csv", "sqlite/", "sqlite/nowhere=kill@1", "sqlite/ledger-begin=kill@0", "sqlite+none"]
+            ["", "xml", "sqlite/", "sqlite/nowhere=kill@1", "sqlite/ledger-begin=kill@0", "sqlite+none"]
         {
             assert!(text.parse::<Point>().is_err(), "{text}");
         }

@@ -51,11 +51,13 @@ impl Ended {
 pub(crate) struct Run<'a> {
     pub(crate) binary: &'a Path,
     pub(crate) folder: &'a Path,
+    /// What the binary is called with.
+    pub(crate) command: &'a [&'a str],
     pub(crate) sabotage: Option<&'a str>,
 }
 
 impl Run<'_> {
-    /// Runs the pipeline to its end, or to the blow.
+    /// Runs the command to its end, or to the blow.
     pub(crate) async fn go(&self, blow: Option<&Blow>) -> Result<Ended, CrashError> {
         let mut command = match blow {
             Some(Blow { target: Target::Call { name, file }, action, at }) => {
@@ -77,7 +79,7 @@ impl Run<'_> {
         wait(command).await
     }
 
-    /// Runs the pipeline and gives every call that changes one of its files.
+    /// Runs the command and gives every call that changes one of its files.
     pub(crate) async fn count(&self) -> Result<(Ended, Vec<strace::Call>), CrashError> {
         let ended = wait(self.traced(strace::counting(&self.log()))).await?;
         Ok((ended, self.calls()?))
@@ -106,7 +108,7 @@ impl Run<'_> {
 
     fn prepared(&self, mut command: Command) -> Command {
         command
-            .args(["run", "pipeline.toml"])
+            .args(self.command)
             .current_dir(self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

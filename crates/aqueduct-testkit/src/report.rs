@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::checker::{Fault, Finding};
 use crate::point::{Action, Blow, Point, Target};
-use crate::workload::SinkKind;
+use crate::workload::Kind;
 
 /// How many broken points are shown: a person needs one, and two or three to see what they share.
 const BROKEN_SHOWN: usize = 10;
@@ -21,8 +21,8 @@ const FINDINGS_SHOWN: usize = 5;
 pub struct Report {
     /// The seed of the inputs.
     pub seed: u64,
-    /// One line a kind of sink.
-    pub sinks: BTreeMap<SinkKind, SinkReport>,
+    /// One line a kind of workload.
+    pub kinds: BTreeMap<Kind, KindReport>,
     /// Deliberate bugs, and what caught each.
     pub sabotages: Vec<Sabotaged>,
     /// Points at which a promise was broken.
@@ -49,9 +49,9 @@ pub struct Broken {
     pub folder: PathBuf,
 }
 
-/// What a campaign found for one kind of sink.
+/// What a campaign found for one kind of workload.
 #[derive(Clone, Debug, Default)]
-pub struct SinkReport {
+pub struct KindReport {
     /// How many points were asked for.
     pub wanted: usize,
     /// Points at which a run was killed at a named place.
@@ -77,7 +77,7 @@ pub struct SinkReport {
     pub failed_at: BTreeSet<Target>,
 }
 
-impl SinkReport {
+impl KindReport {
     /// How many points were tried: at each of them a run died.
     #[must_use]
     pub fn points(&self) -> usize {
@@ -140,21 +140,21 @@ pub enum Share {
 }
 
 impl Report {
-    /// How many points were tried over all kinds of sinks.
+    /// How many points were tried over all kinds.
     #[must_use]
     pub fn points(&self) -> usize {
-        self.sinks.values().map(SinkReport::points).sum()
+        self.kinds.values().map(KindReport::points).sum()
     }
 
     /// The fail points that runs of a kind pass, by what the kind says of itself, and at which no run was struck,
     /// although each is tried at its first passing. Over all kinds every fail point is said to be passed.
     #[must_use]
-    pub fn never_passed(&self) -> Vec<(SinkKind, &'static str)> {
-        let missing = |kind: SinkKind, sink: &SinkReport| {
-            let missing = |name: &&'static str| kind.passes(name) && !sink.was_struck_at(name);
+    pub fn never_passed(&self) -> Vec<(Kind, &'static str)> {
+        let missing = |kind: Kind, found: &KindReport| {
+            let missing = |name: &&'static str| kind.passes(name) && !found.was_struck_at(name);
             POINTS.iter().copied().filter(missing).map(|name| (kind, name)).collect::<Vec<_>>()
         };
-        self.sinks.iter().flat_map(|(kind, sink)| missing(*kind, sink)).collect()
+        self.kinds.iter().flat_map(|(kind, found)| missing(*kind, found)).collect()
     }
 
     /// Tells whether every promise held, every sabotage was caught, enough points were tried, and every fail point
@@ -163,7 +163,7 @@ impl Report {
     pub fn is_good(&self) -> bool {
         self.broken.is_empty()
             && self.sabotages.iter().all(|sabotage| sabotage.caught.is_some())
-            && self.sinks.values().all(|sink| sink.points() >= sink.wanted)
+            && self.kinds.values().all(|found| found.points() >= found.wanted)
             && self.never_passed().is_empty()
     }
 
@@ -176,22 +176,22 @@ impl Report {
     /// The report as one JSON object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let sinks = self.sinks.iter().map(|(kind, sink)| {
-            let killed_at = sink.killed_at.iter().map(|(at, times)| (at.to_string(), *times));
+        let kinds = self.kinds.iter().map(|(kind, found)| {
+            let killed_at = found.killed_at.iter().map(|(at, times)| (at.to_string(), *times));
             let killed_at: BTreeMap<String, usize> = killed_at.collect();
             json!({
-                "sink": kind.as_str(),
-                "points": sink.points(),
-                "wanted": sink.wanted,
-                "fail_points": sink.fail_points,
-                "system_calls": sink.calls,
-                "killed_twice": sink.doubles,
-                "errors_injected": sink.errors,
-                "lost": sink.lost,
-                "doubled": sink.doubled,
-                "wrong": sink.wrong,
-                "recovery_seconds_p50": sink.recovery(Share::Half).as_secs_f64(),
-                "recovery_seconds_max": sink.recovery(Share::All).as_secs_f64(),
+                "kind": kind.as_str(),
+                "points": found.points(),
+                "wanted": found.wanted,
+                "fail_points": found.fail_points,
+                "system_calls": found.calls,
+                "killed_twice": found.doubles,
+                "errors_injected": found.errors,
+                "lost": found.lost,
+                "doubled": found.doubled,
+                "wrong": found.wrong,
+                "recovery_seconds_p50": found.recovery(Share::Half).as_secs_f64(),
+                "recovery_seconds_max": found.recovery(Share::All).as_secs_f64(),
                 "killed_at": killed_at,
             })
         });
@@ -204,16 +204,16 @@ impl Report {
         let broken = self.broken.iter().map(|broken| {
             json!({ "point": broken.point.to_string(), "findings": broken.findings.len(), "folder": broken.folder })
         });
-        let sum = |count: fn(&SinkReport) -> usize| self.sinks.values().map(count).sum::<usize>();
+        let sum = |count: fn(&KindReport) -> usize| self.kinds.values().map(count).sum::<usize>();
         json!({
             "seed": self.seed,
             "points": self.points(),
             "never_passed": never_passed,
-            "lost": sum(|sink| sink.lost),
-            "doubled": sum(|sink| sink.doubled),
-            "wrong": sum(|sink| sink.wrong),
+            "lost": sum(|found| found.lost),
+            "doubled": sum(|found| found.doubled),
+            "wrong": sum(|found| found.wrong),
             "fault_ratio_below_95": self.bound(),
-            "sinks": sinks.collect::<Vec<_>>(),
+            "kinds": kinds.collect::<Vec<_>>(),
             "sabotages": sabotages.collect::<Vec<_>>(),
             "broken": broken.collect::<Vec<_>>(),
             "good": self.is_good(),
@@ -223,7 +223,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_sinks(f)?;
+        self.write_kinds(f)?;
         for Sabotaged { name, caught } in &self.sabotages {
             match caught {
                 Some((point, finding)) => writeln!(f, "sabotage {name}: caught at {point}: {finding}")?,
@@ -245,34 +245,34 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    fn write_sinks(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.sinks.is_empty() {
+    fn write_kinds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kinds.is_empty() {
             return Ok(());
         }
         writeln!(f, "          killed at                     also")?;
         writeln!(
             f,
-            "sink      points  code  calls  twice  errors    lost  doubled  wrong    recovery p50     max"
+            "kind      points  code  calls  twice  errors    lost  doubled  wrong    recovery p50     max"
         )?;
-        for (kind, sink) in &self.sinks {
-            let seconds = |share| sink.recovery(share).as_secs_f64();
+        for (kind, found) in &self.kinds {
+            let seconds = |share| found.recovery(share).as_secs_f64();
             writeln!(
                 f,
                 "{:<8} {:>7} {:>5} {:>6} {:>6} {:>7} {:>7} {:>8} {:>6} {:>13.2} s {:>5.2} s",
                 kind.as_str(),
-                sink.points(),
-                sink.fail_points,
-                sink.calls,
-                sink.doubles,
-                sink.errors,
-                sink.lost,
-                sink.doubled,
-                sink.wrong,
+                found.points(),
+                found.fail_points,
+                found.calls,
+                found.doubles,
+                found.errors,
+                found.lost,
+                found.doubled,
+                found.wrong,
                 seconds(Share::Half),
                 seconds(Share::All),
             )?;
-            if sink.points() < sink.wanted {
-                writeln!(f, "{kind}: only {} of {} points could be tried", sink.points(), sink.wanted)?;
+            if found.points() < found.wanted {
+                writeln!(f, "{kind}: only {} of {} points could be tried", found.points(), found.wanted)?;
             }
         }
         for (kind, name) in self.never_passed() {
@@ -297,18 +297,18 @@ mod tests {
 
     use aqueduct_core::failpoint::POINTS;
 
-    use super::{Broken, Report, Sabotaged, Share, SinkReport};
+    use super::{Broken, KindReport, Report, Sabotaged, Share};
     use crate::checker::Finding;
     use crate::point::{Point, Target};
-    use crate::workload::SinkKind;
+    use crate::workload::Kind;
 
     fn report(points: usize) -> Report {
         let recoveries = (1..=points as u64).map(Duration::from_millis).collect();
-        let passed = POINTS.iter().filter(|name| SinkKind::Sqlite.passes(name));
+        let passed = POINTS.iter().filter(|name| Kind::Sqlite.passes(name));
         let failed_at = passed.map(|name| Target::FailPoint(name)).collect();
-        let sink =
-            SinkReport { wanted: 3, fail_points: points, recoveries, failed_at, ..SinkReport::default() };
-        Report { sinks: [(SinkKind::Sqlite, sink)].into(), ..Report::default() }
+        let found =
+            KindReport { wanted: 3, fail_points: points, recoveries, failed_at, ..KindReport::default() };
+        Report { kinds: [(Kind::Sqlite, found)].into(), ..Report::default() }
     }
 
     #[test]
@@ -338,15 +338,15 @@ mod tests {
     #[test]
     fn a_fail_point_that_was_never_passed_is_not_good() {
         let mut missed = report(3);
-        let sink = missed.sinks.get_mut(&SinkKind::Sqlite).expect("it is there");
-        assert!(sink.failed_at.remove(&Target::FailPoint("manifest-after")));
+        let found = missed.kinds.get_mut(&Kind::Sqlite).expect("it is there");
+        assert!(found.failed_at.remove(&Target::FailPoint("manifest-after")));
         assert!(!missed.is_good());
         assert!(missed.to_string().contains("sqlite: no run ever passed the fail point manifest-after"));
         let kill: Point = "sqlite/claim-after=kill@1,manifest-after=kill@1".parse().expect("a point");
-        let sink = missed.sinks.get_mut(&SinkKind::Sqlite).expect("it is there");
-        sink.tried(&kill, 1);
+        let found = missed.kinds.get_mut(&Kind::Sqlite).expect("it is there");
+        found.tried(&kill, 1);
         assert!(!missed.is_good());
-        missed.sinks.get_mut(&SinkKind::Sqlite).expect("it is there").tried(&kill, 2);
+        missed.kinds.get_mut(&Kind::Sqlite).expect("it is there").tried(&kill, 2);
         assert!(missed.is_good());
     }
 
@@ -357,8 +357,8 @@ mod tests {
 
     #[test]
     fn recoveries_are_ranked() {
-        let sink = &report(5).sinks[&SinkKind::Sqlite];
-        assert_eq!(sink.recovery(Share::Half), Duration::from_millis(3));
-        assert_eq!(sink.recovery(Share::All), Duration::from_millis(5));
+        let found = &report(5).kinds[&Kind::Sqlite];
+        assert_eq!(found.recovery(Share::Half), Duration::from_millis(3));
+        assert_eq!(found.recovery(Share::All), Duration::from_millis(5));
     }
 }

@@ -3,12 +3,12 @@
 use aqueduct_core::failpoint::SABOTAGES;
 
 use crate::campaign::Campaign;
-use crate::checker::Finding;
+use crate::checker::{Fault, Finding};
 use crate::error::CrashError;
 use crate::point::{Action, Blow, Point, Target};
 use crate::report::{Broken, Report, Sabotaged};
 use crate::trial::Outcome;
-use crate::workload::SinkKind;
+use crate::workload::Kind;
 
 /// Switches every sabotage on, one after the other, and notes whether it is caught.
 ///
@@ -36,29 +36,30 @@ pub fn run(campaign: &Campaign, report: &mut Report) -> Result<(), CrashError> {
 
 /// The points at which a bug shows.
 fn points(sabotage: &'static str) -> Vec<Point> {
-    let (sinks, blows): (&[SinkKind], Vec<Blow>) = match sabotage {
+    let (kinds, blows): (&[Kind], Vec<Blow>) = match sabotage {
         // Position and rows are two transactions; the kill comes between them.
-        "position-first" => (&[SinkKind::Sqlite, SinkKind::Both], kills("ledger-rows-after", &[3, 40])),
+        "position-first" => (&[Kind::Sqlite, Kind::Both], kills("ledger-rows-after", &[3, 40])),
         "position-after-unconditional" => {
-            (&[SinkKind::Sqlite, SinkKind::Jsonl], kills("ledger-position-after", &[3, 40]))
+            (&[Kind::Sqlite, Kind::Jsonl], kills("ledger-position-after", &[3, 40]))
         }
         "dead-letter-error-swallowed" => {
-            (&[SinkKind::Jsonl], vec![Blow { action: Action::Error, ..kill("dead-letter-write", 1) }])
+            (&[Kind::Jsonl], vec![Blow { action: Action::Error, ..kill("dead-letter-write", 1) }])
         }
         "fsync-error-ignored" => {
             let call = |name: &str| Target::Call { name: name.to_owned(), file: "results.jsonl".to_owned() };
             let error = |name| Blow { target: call(name), action: Action::Error, at: 4 };
-            (&[SinkKind::Jsonl], vec![error("fdatasync"), error("fsync")])
+            (&[Kind::Jsonl], vec![error("fdatasync"), error("fsync")])
         }
+        // The kill comes between the removal of letters and the commit of what became of them.
+        "letter-removed-first" => (&[Kind::Replay], kills("ledger-commit-after", &[3, 21])),
+        // The resumed run must remember what the killed one let pass.
+        "state-not-committed" => (&[Kind::Dedupe, Kind::Rollback], kills("ledger-commit-after", &[40])),
         // The run itself must notice.
-        _ => return vec![Point { sink: SinkKind::Jsonl, sabotage: Some(sabotage), blows: Vec::new() }],
+        _ => return vec![Point { kind: Kind::Jsonl, sabotage: Some(sabotage), blows: Vec::new() }],
     };
-    let point = |sink: &SinkKind, blow: &Blow| Point {
-        sink: *sink,
-        sabotage: Some(sabotage),
-        blows: vec![blow.clone()],
-    };
-    sinks.iter().flat_map(|sink| blows.iter().map(|blow| point(sink, blow)).collect::<Vec<_>>()).collect()
+    let point =
+        |kind: &Kind, blow: &Blow| Point { kind: *kind, sabotage: Some(sabotage), blows: vec![blow.clone()] };
+    kinds.iter().flat_map(|kind| blows.iter().map(|blow| point(kind, blow)).collect::<Vec<_>>()).collect()
 }
 
 fn kills(name: &'static str, at: &[u64]) -> Vec<Blow> {
@@ -70,9 +71,16 @@ fn kill(name: &'static str, at: u64) -> Blow {
 }
 
 /// The finding that proves the bug, if one does. A lost item must be caught by the ledger's own balance, not by
-/// our looking for it.
+/// our looking for it. What a letter should have become must be missed, and what a stage should have remembered
+/// must be there, in the results themselves.
 fn proof(sabotage: &str, findings: Vec<Finding>) -> Option<Finding> {
-    findings.into_iter().find(|finding| sabotage != "item-lost" || finding.what.contains("does not balance"))
+    let proves = |finding: &Finding| match sabotage {
+        "item-lost" => finding.what.contains("does not balance"),
+        "letter-removed-first" => finding.fault == Fault::Lost && finding.place.starts_with("results."),
+        "state-not-committed" => finding.fault == Fault::Wrong && finding.place.starts_with("results."),
+        _ => true,
+    };
+    findings.into_iter().find(proves)
 }
 
 /// Plays the same errors on the right build, which must hold.

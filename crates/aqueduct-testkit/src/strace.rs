@@ -170,9 +170,10 @@ pub(crate) fn counts(calls: &[Call]) -> BTreeMap<Target, u64> {
     counts
 }
 
-/// The length of a file when it was last synced without an error: all that a disk must still have.
-pub(crate) fn synced_bytes(calls: &[Call], file: &str) -> u64 {
-    let (mut bytes, mut synced) = (0, 0);
+/// The length of a file when it was last synced without an error, or else before these calls: all that a disk must
+/// still have.
+pub(crate) fn synced_bytes(calls: &[Call], file: &str, before: u64) -> u64 {
+    let (mut bytes, mut synced) = (before, before);
     for call in calls.iter().filter(|call| call.file == file) {
         let result = call.result.filter(|result| *result >= 0).and_then(|result| u64::try_from(result).ok());
         let Some(result) = result else { continue };
@@ -254,7 +255,8 @@ mod tests {
     #[test]
     fn only_a_good_sync_makes_bytes_safe() {
         let calls = read(LOG, Path::new("/w"));
-        assert_eq!(synced_bytes(&calls, "results.jsonl"), 120);
-        assert_eq!(synced_bytes(&calls, "data/ledger.db"), 0);
+        assert_eq!(synced_bytes(&calls, "results.jsonl", 0), 120);
+        assert_eq!(synced_bytes(&calls, "results.jsonl", 1_000), 1_120);
+        assert_eq!(synced_bytes(&calls, "data/ledger.db", 0), 0);
     }
 }

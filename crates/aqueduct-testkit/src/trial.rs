@@ -8,7 +8,7 @@ use crate::error::CrashError;
 use crate::point::{Action, Blow, Point, Target};
 use crate::process::{Ended, Run};
 use crate::strace;
-use crate::workload::Workload;
+use crate::workload::{RUN, Workload};
 
 /// How often a struck run is started again before it counts as one that does not come to its end.
 const RESUMES_MAX: usize = 3;
@@ -52,18 +52,19 @@ impl Trial<'_> {
     ///
     /// [`CrashError`] when something stands in the way of trying; what the pipeline does wrong is an [`Outcome`].
     pub async fn play(&self, point: &Point) -> Result<Outcome, CrashError> {
-        let workload = Workload::new(self.seed, point.sink);
-        self.prepare(&workload)?;
-        let run = Run { binary: self.binary, folder: &self.folder, sabotage: point.sabotage };
+        let workload = Workload::new(self.seed, point.kind);
+        self.prepare(&workload).await?;
+        let run = Run { sabotage: point.sabotage, ..self.run(workload.command) };
         let (mut kills, mut struck) = (0, 0);
         for blow in &point.blows {
+            let before = self.bytes(blow);
             let ended = run.go(Some(blow)).await?;
             match (&ended, blow.action) {
                 (Ended::Killed, Action::Kill) => kills += 1,
                 // The run got away: with the first blow the point is void, with a later one all is done.
                 (ended, Action::Kill) if ended.is_done() => break,
                 (Ended::Exited { .. }, Action::Error) => {
-                    self.lose_unsynced(&run, blow)?;
+                    self.lose_unsynced(&run, blow, before)?;
                     // It came to its end all the same: not reached, or not needed, or overlooked. What is there tells.
                     if ended.is_done() {
                         continue;
@@ -102,14 +103,20 @@ impl Trial<'_> {
         if findings.is_empty() { Ok(Outcome::Held { recovery, kills }) } else { Ok(self.broken(findings)) }
     }
 
+    /// How long the file of a blow is before its run. All of that is on the disk: no run before it lost its power.
+    fn bytes(&self, blow: &Blow) -> u64 {
+        let Target::Call { file, .. } = &blow.target else { return 0 };
+        std::fs::metadata(self.folder.join(file)).map_or(0, |found| found.len())
+    }
+
     /// Does what a disk may do after a failed sync: it forgets what was written since the last good one.
-    fn lose_unsynced(&self, run: &Run<'_>, blow: &Blow) -> Result<(), CrashError> {
+    fn lose_unsynced(&self, run: &Run<'_>, blow: &Blow, before: u64) -> Result<(), CrashError> {
         let Target::Call { name, file } = &blow.target else { return Ok(()) };
         // SQLite's own files are not only appended to; what a disk may do to them is not simulated.
-        if !name.ends_with("sync") || !file.ends_with(".jsonl") {
+        if !name.ends_with("sync") || !(file.ends_with(".jsonl") || file.ends_with(".csv")) {
             return Ok(());
         }
-        let kept = strace::synced_bytes(&run.calls()?, file);
+        let kept = strace::synced_bytes(&run.calls()?, file, before);
         let path = self.folder.join(file);
         let cut = std::fs::OpenOptions::new()
             .write(true)
@@ -118,10 +125,25 @@ impl Trial<'_> {
         cut.map_err(|source| CrashError::Folder { path, source })
     }
 
-    fn prepare(&self, workload: &Workload) -> Result<(), CrashError> {
-        workload
-            .write(&self.folder)
-            .map_err(|source| CrashError::Folder { path: self.folder.clone(), source })
+    /// Brings a workload to the run that is struck.
+    pub(crate) async fn prepare(&self, workload: &Workload) -> Result<(), CrashError> {
+        let failed = |source| CrashError::Folder { path: self.folder.clone(), source };
+        workload.write(&self.folder).map_err(failed)?;
+        if workload.has_before() {
+            let ended = self.run(RUN).go(None).await?;
+            if !ended.is_done() {
+                let kind = workload.expected().kind.as_str();
+                let what = format!("the run before it {}", ended.in_words());
+                return Err(CrashError::Undisturbed { kind, what });
+            }
+            workload.mend(&self.folder).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// A command of the binary on the folder of this trial, without a bug.
+    pub(crate) fn run<'c>(&'c self, command: &'c [&'c str]) -> Run<'c> {
+        Run { binary: self.binary, folder: &self.folder, command, sabotage: None }
     }
 
     fn broken(&self, findings: Vec<Finding>) -> Outcome {

@@ -173,3 +173,27 @@ fn an_edited_letter_replays_with_its_new_payload_and_one_of_the_source_enters_at
     assert_eq!(items(&folder.call(&["dlq", "ls"])), [&ids[2]], "what nobody mended failed again");
     assert_eq!(folder.call(&["store", "verify"]).code, 0);
 }
+
+/// A replay that was killed between its last commit and the manifest left no letter behind, and repeating it said that
+/// there was nothing to do, while the manifest stayed behind the ledger until the next run.
+#[test]
+fn a_replay_that_is_repeated_ends_what_a_killed_one_began() {
+    let pipeline = TO_FILE.replace("out.jsonl", "out").replace(
+        "[sink]",
+        "[[stage]]\nname = \"same\"\ntype = \"map\"\non_error = \"dead-letter\"\nset = { n = \"item.n\" }\n[sink]",
+    );
+    let folder = Folder::new(&pipeline, b"{\"n\":1}\n{\"m\":2}\n".as_slice());
+    assert_eq!(folder.run(&[]).code, 3);
+    let before = folder.read("out/manifest.json");
+    folder.write("pipeline.toml", pipeline.replace("\"item.n\"", "\"has(item.n) ? item.n : 0\""));
+    assert_eq!(folder.call(&["dlq", "replay", "--yes"]).code, 0);
+    let after = folder.read("out/manifest.json");
+    assert_ne!(before, after);
+    folder.write("out/manifest.json", &before);
+    folder.sql(".aqueduct/t/ledger.db", "update aqueduct_pipeline set outcome = null");
+    let call = folder.call(&["dlq", "replay", "--yes"]);
+    assert_eq!(call.code, 4, "{call:?}");
+    assert_eq!(folder.read("out/manifest.json"), after);
+    assert_eq!(folder.call(&["status", "-o", "json"]).json()["run"], "done");
+    folder.call(&["dlq", "replay"]).fails(4, &["no dead letters to replay"]);
+}

@@ -28,7 +28,7 @@ fn with_fault(folder: &Folder, path: &str, inject: &str) -> Call {
 #[test]
 fn a_full_disk_stops_the_run_and_the_next_one_finishes() {
     let folder = Folder::new(TO_FILE, numbers(1000));
-    with_fault(&folder, "out.jsonl", "write:error=ENOSPC:when=2+")
+    with_fault(&folder, "out.jsonl", "write:error=ENOSPC:when=1+")
         .fails(1, &["sink results: ", "out.jsonl cannot be written", "No space left on device"]);
     assert_eq!(folder.run(&[]).code, 0);
     assert_eq!(folder.read("out.jsonl"), numbers(1000));

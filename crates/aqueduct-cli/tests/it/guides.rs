@@ -1,9 +1,8 @@
 //! The guides show what the binary does: every command in them is run.
 //!
 //! A fence ```` ```console ```` is a transcript; all of a page run in one folder, from the first to the last. A fence
-//! ```` ```toml pipeline.toml ```` is the file of that name, put there before the next command, and with `>> ` in front of the name it is what comes
-//! to the end of it. In ```` ```console varies ````
-//! every number may be another one.
+//! ```` ```toml pipeline.toml ```` is the file of that name, put there before the next command, and with `>> ` in front
+//! of the name it is what comes to the end of it. In ```` ```console varies ```` every number may be another one.
 
 #![cfg(unix)]
 

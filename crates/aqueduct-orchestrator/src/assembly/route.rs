@@ -12,26 +12,21 @@ pub(super) struct Route {
     routes: Vec<(Arc<str>, Arc<Expression>)>,
     all: bool,
     otherwise: Otherwise,
-    /// Where `otherwise` leads, if it leads anywhere.
-    rest: Option<Arc<str>>,
 }
 
 impl Route {
     pub(super) fn new(routes: &[(String, Arc<Expression>)], all: bool, otherwise: &Otherwise) -> Self {
-        let rest = match otherwise {
-            Otherwise::To(name) => Some(name.as_str().into()),
-            Otherwise::Skip | Otherwise::Pass | Otherwise::Fail => None,
-        };
         let route = |(name, when): &(String, Arc<Expression>)| (name.as_str().into(), Arc::clone(when));
-        Self { routes: routes.iter().map(route).collect(), all, otherwise: otherwise.clone(), rest }
+        Self { routes: routes.iter().map(route).collect(), all, otherwise: otherwise.clone() }
     }
 
     fn without_a_match(&self) -> Result<Outcome, StageError> {
-        match (&self.otherwise, &self.rest) {
-            (_, Some(rest)) => Ok(Outcome::Send(Arc::clone(rest))),
-            (Otherwise::Pass, None) => Ok(Outcome::Keep),
-            (Otherwise::Skip, None) => Ok(Outcome::Skip("no route holds".into())),
-            (Otherwise::Fail | Otherwise::To(_), None) => {
+        match self.otherwise {
+            // The last target is that of `otherwise`.
+            Otherwise::To(_) => Ok(Outcome::Send(self.routes.len())),
+            Otherwise::Pass => Ok(Outcome::Keep),
+            Otherwise::Skip => Ok(Outcome::Skip("no route holds".into())),
+            Otherwise::Fail => {
                 let names: Vec<&str> = self.routes.iter().map(|(name, _)| &**name).collect();
                 let message = format!("no route holds ({}), and there is no otherwise", names.join(", "));
                 Err(StageError::permanent(message))
@@ -44,12 +39,12 @@ impl Stage for Route {
     fn apply(&self, item: &Item) -> Result<Outcome, StageError> {
         let record = item.payload.record()?;
         let mut copies = Vec::new();
-        for (name, when) in &self.routes {
+        for (target, (name, when)) in self.routes.iter().enumerate() {
             let holds = when
                 .evaluate_bool(&record)
                 .map_err(|error| stage_error(&format!("the route {name} cannot be computed"), error))?;
             if holds && !self.all {
-                return Ok(Outcome::Send(Arc::clone(name)));
+                return Ok(Outcome::Send(target));
             }
             if holds {
                 copies.push(Emission::To(Arc::clone(name), Payload::Record(record.clone().into_owned())));
@@ -59,7 +54,11 @@ impl Stage for Route {
     }
 
     fn targets(&self) -> Vec<Arc<str>> {
-        self.routes.iter().map(|(name, _)| Arc::clone(name)).chain(self.rest.clone()).collect()
+        let rest = match &self.otherwise {
+            Otherwise::To(name) => Some(name.as_str().into()),
+            Otherwise::Skip | Otherwise::Pass | Otherwise::Fail => None,
+        };
+        self.routes.iter().map(|(name, _)| Arc::clone(name)).chain(rest).collect()
     }
 
     fn diverts(&self) -> bool {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aqueduct_core::Counts;
 use aqueduct_store::{DeadLetter, Original};
 use serde_json::Value as Json;
 
-use super::read::{Case, ExpectedLetter, ExpectedRow};
+use super::read::{Case, ExpectedLetter, ExpectedRow, count};
 use super::{Difference, Outcome, REAL_TIME_MAX};
 
 /// The letters of a value that are shown; a longer one is cut.
@@ -53,22 +52,6 @@ pub(super) fn compare(case: &Case, outcome: &Outcome) -> Vec<Difference> {
         }
     }
     found.0
-}
-
-/// A count of the ledger by its name; `None` when there is none of this name.
-pub(super) fn count(counts: &Counts, key: &str) -> Option<u64> {
-    Some(match key {
-        "read" => counts.read,
-        "spawned" => counts.spawned,
-        "delivered" => counts.delivered,
-        "dead_lettered" => counts.dead_lettered,
-        "skipped" => counts.skipped,
-        "absorbed" => counts.absorbed,
-        "dropped" => counts.dropped,
-        "abandoned" => counts.abandoned,
-        "in_flight" => counts.in_flight,
-        _ => return None,
-    })
 }
 
 struct Differences(Vec<Difference>);

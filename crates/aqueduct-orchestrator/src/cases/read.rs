@@ -11,7 +11,6 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::When;
-use super::compare::count;
 use crate::expression::Expression;
 use crate::spec::PipelineSpec;
 use crate::suggest;
@@ -452,4 +451,20 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Cl
         Some(near) => format!("there is no {what} {name:?}; did you mean {near:?}?"),
         None => format!("there is no {what} {name:?}; there are {}", known.collect::<Vec<_>>().join(", ")),
     }
+}
+
+/// A count of the ledger by its name; `None` when there is none of this name.
+pub(super) fn count(counts: &Counts, key: &str) -> Option<u64> {
+    Some(match key {
+        "read" => counts.read,
+        "spawned" => counts.spawned,
+        "delivered" => counts.delivered,
+        "dead_lettered" => counts.dead_lettered,
+        "skipped" => counts.skipped,
+        "absorbed" => counts.absorbed,
+        "dropped" => counts.dropped,
+        "abandoned" => counts.abandoned,
+        "in_flight" => counts.in_flight,
+        _ => return None,
+    })
 }

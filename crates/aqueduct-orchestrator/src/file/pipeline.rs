@@ -3,7 +3,8 @@
 use super::diagnostics::Diagnostics;
 use super::reader::{Reader, Table};
 use super::references::Resolver;
-use super::tree::{At, Entry, Member, Raw};
+use super::sections::section;
+use super::tree::{At, Member, Raw};
 use super::{Inputs, keys, retention, sinks, sources, stages, ways};
 use aqueduct_stream::Overflow;
 
@@ -53,43 +54,6 @@ pub(super) fn read(
         overflow,
         retention,
     })
-}
-
-/// The first table of a list, or the entry itself.
-pub(super) fn first(entry: &Entry) -> &Entry {
-    match &entry.value {
-        Raw::List(list) => list.first().unwrap_or(entry),
-        _ => entry,
-    }
-}
-
-/// A section that stands once at most. A missing one is noted if it is required.
-pub(super) fn section<'t>(
-    reader: &mut Reader<'_, '_>,
-    top: Table<'t>,
-    key: &keys::Key,
-    called: &'t str,
-) -> Option<Table<'t>> {
-    let Some(entry) = top.entry(key) else {
-        if matches!(key.absent, keys::Absent::Required) {
-            let hint = format!("{called}: {}", key.meaning);
-            reader.diagnostics.file_error(format!("there is no {called}"), Some(hint));
-        }
-        return None;
-    };
-    match &entry.value {
-        Raw::Table(members) => Some(Table { members, at: Some(&entry.at), called }),
-        Raw::List(_) => {
-            let message = format!("{} stands once, found a list", key.name);
-            reader.diagnostics.error(&first(entry).at, message, Some(format!("it is written {called}")));
-            None
-        }
-        other => {
-            let message = format!("{} is a section, found {}", key.name, other.described());
-            reader.diagnostics.error(&entry.at, message, Some(format!("it is written {called}")));
-            None
-        }
-    }
 }
 
 /// Reads `[run]` and joins it with flags and environment.

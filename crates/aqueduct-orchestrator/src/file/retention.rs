@@ -5,8 +5,8 @@ use std::time::Duration;
 use aqueduct_store::Retention;
 
 use super::keys;
-use super::pipeline::section;
 use super::reader::{Reader, Table};
+use super::sections::section;
 
 /// Reads `[retention]`. Wrong values are noted and stand at their defaults.
 pub(super) fn read(reader: &mut Reader<'_, '_>, top: Table<'_>) -> Retention {

@@ -2,11 +2,11 @@
 
 use aqueduct_stream::CsvSink;
 
-use super::SINK_NAME_DEFAULT;
 use super::keys::{self, Section};
 use super::reader::{Reader, Table, shortened};
 use super::sources;
 use super::tree::{Entry, Raw};
+use super::{SINK_NAME_DEFAULT, sections};
 use crate::redacted::Redacted;
 use crate::spec::{Feed, SinkKind, SinkSpec};
 
@@ -70,8 +70,8 @@ fn sink(reader: &mut Reader<'_, '_>, entry: &Entry, single: bool, sinks: &mut Si
         check_keys(reader, table, kind);
         self::kind(reader, table, kind)
     });
-    let branch = super::stages::branch(reader, table);
-    let on_error = reader.choice(table, &keys::SINK_ON_ERROR).map(super::stages::on_error);
+    let branch = sections::branch(reader, table);
+    let on_error = reader.choice(table, &keys::SINK_ON_ERROR).map(sections::on_error);
     let spec = match (name.clone(), kind, branch, on_error) {
         (Some(name), Some(kind), Some(branch), Some(on_error)) => {
             Some(SinkSpec { name, kind, branch, on_error, feed: Feed::Items })

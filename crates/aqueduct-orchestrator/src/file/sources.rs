@@ -4,7 +4,7 @@ use aqueduct_stream::{ConfigError, CsvFormat, CsvHeader, CsvType, GeneratorField
 
 use super::keys::{self, Section};
 use super::reader::{Reader, Table, shortened};
-use super::stages;
+use super::sections;
 use crate::redacted::Redacted;
 use crate::spec::{CsvSpec, FilesSpec, SourceKind, SourceSpec, StdinSpec};
 use crate::suggest;
@@ -34,7 +34,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<Sour
         "generator" => generator(reader, table)?,
         _ => SourceKind::Jsonl { files: files(reader, table)? },
     };
-    Some(SourceSpec { kind, on_error: stages::on_error(on_error?) })
+    Some(SourceSpec { kind, on_error: sections::on_error(on_error?) })
 }
 
 fn check_keys(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str) {

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use super::keys::{self, Section};
 use super::reader::{Reader, Table};
+use super::sections::{branch, on_error};
 use super::sinks::Sinks;
 use super::tree::{Entry, Raw};
-use crate::spec::{OnError, RetrySpec, StageKind, StageSpec};
+use crate::spec::{RetrySpec, StageKind, StageSpec};
 use crate::suggest;
 
 /// Reads every `[[stage]]`. None when an error was noted for one.
@@ -67,15 +68,6 @@ fn stage(
         None => None,
     };
     Some(StageSpec { name: name?, kind: kind?, branch: branch?, on_error: on_error(rule?), retry: retry? })
-}
-
-/// Reads the branch of a stage or sink. The outer None stands for an error that was noted.
-#[expect(clippy::option_option, reason = "an error that was noted, no branch, and a branch are three things")]
-pub(super) fn branch(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<Option<String>> {
-    match table.entry(&keys::BRANCH) {
-        None => Some(None),
-        Some(_) => reader.name(table, &keys::BRANCH).map(Some),
-    }
 }
 
 fn check_keys(reader: &mut Reader<'_, '_>, table: Table<'_>, kind: &str) {
@@ -198,14 +190,4 @@ fn retry(reader: &mut Reader<'_, '_>, table: Table<'_>, rule: Option<&str>) -> O
     };
     let written = table.entry(&keys::STAGE_RETRY).is_some();
     Some((written || rule == Some("retry")).then_some(spec))
-}
-
-/// The rule of a word that was checked.
-pub(super) fn on_error(word: &str) -> OnError {
-    match word {
-        "skip" => OnError::Skip,
-        "retry" => OnError::Retry,
-        "dead-letter" => OnError::DeadLetter,
-        _ => OnError::Stop,
-    }
 }

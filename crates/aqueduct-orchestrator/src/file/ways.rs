@@ -1,8 +1,8 @@
 //! Branches: where routes lead, and what takes their items.
 
 use super::keys;
-use super::pipeline::first;
 use super::reader::{Reader, Table};
+use super::sections::first;
 use super::tree::{At, Raw};
 use crate::spec::{Feed, Otherwise, SinkSpec, StageKind, StageSpec};
 use crate::suggest;

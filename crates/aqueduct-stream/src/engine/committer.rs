@@ -6,10 +6,10 @@ use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Handle;
 
+use super::shared::Shared;
 use super::state::Kept;
 use super::window::Share;
-use super::worker::Work;
-use super::{Message, Shared};
+use super::work::{Message, Work};
 use crate::batch::{Failure, Finished, StepLog, Until};
 use crate::error::{RunError, SinkError};
 use crate::guarantee::Guarantee;
@@ -360,7 +360,10 @@ impl Committer {
         }
         let oldest = self.checkpoints.front().copied().unwrap_or(0);
         for kept in &mut self.kept {
-            ledger.state.extend(kept.commit(self.epoch, oldest, &epoch.logs));
+            let changes = kept.commit(self.epoch, oldest, &epoch.logs);
+            if !failpoint::sabotaged("state-not-committed") {
+                ledger.state.extend(changes);
+            }
         }
         self.runtime.block_on(self.databases[0].store.commit(ledger))?;
         for output in &mut self.outputs {

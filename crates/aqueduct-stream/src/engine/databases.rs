@@ -7,8 +7,8 @@ use std::sync::Arc;
 use aqueduct_store::SqliteStore;
 
 use super::committer::Database;
-use super::same_file_key;
 use crate::error::RunError;
+use crate::paths::same_file_key;
 use crate::sink::SqliteSink;
 use crate::sink::table::{Shape, refuse_unfit, same};
 

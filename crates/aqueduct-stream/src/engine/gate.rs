@@ -5,9 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
 
+use super::shared::Shared;
 use super::window::Share;
-use super::worker::Work;
-use super::{Message, Shared, why};
+use super::work::{Message, Work};
 use crate::batch::Batch;
 use crate::config::Overflow;
 use crate::error::RunError;
@@ -56,8 +56,10 @@ impl Gate {
         // when the reader is done and nothing is under way.
         let piece = Work { batch, fresh: true, back: self.work.clone() };
         match &self.ahead {
-            None => self.work.send(piece).map_err(|_| why("worker")),
-            Some(committer) => committer.send(Message::Ahead(Box::new(piece))).map_err(|_| why("committer")),
+            None => self.work.send(piece).map_err(|_| RunError::Thread { thread: "worker" }),
+            Some(committer) => committer
+                .send(Message::Ahead(Box::new(piece)))
+                .map_err(|_| RunError::Thread { thread: "committer" }),
         }
     }
 }

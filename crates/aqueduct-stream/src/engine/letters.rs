@@ -12,9 +12,9 @@ use crossbeam_channel::Sender;
 use sha2::{Digest, Sha256};
 
 use super::reader::ReaderEnd;
+use super::shared::Shared;
 use super::window::Share;
-use super::worker::Work;
-use super::{Shared, why};
+use super::work::Work;
 use crate::batch::{Batch, Event, Input, Prior, Slot, in_words};
 use crate::config::Replay;
 use crate::error::RunError;
@@ -89,7 +89,7 @@ impl Letters {
             shared.window.enter(share);
             shared.options.progress.read(batch.chunk.items as u64, batch.chunk.weight as u64);
             if work.send(Work { batch, fresh: true, back: work.clone() }).is_err() {
-                return Err(why("worker"));
+                return Err(RunError::Thread { thread: "worker" });
             }
         }
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use aqueduct_core::Random;
 use tokio::runtime::Handle;
 
+use super::decode::decode;
+use super::encode::encode;
+use super::shared::{Shared, SinkSide, Stages};
+use super::steps::{run_ordered, run_sync, run_waiting};
 use super::window::{Limits, Window};
-use super::worker::{decode, encode, run_ordered, run_sync, run_waiting};
-use super::{Shared, SinkSide, Stages};
 use crate::batch::{Batch, Event, in_words};
 use crate::error::RunError;
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
@@ -82,9 +84,7 @@ async fn waiting<T: Send + 'static>(
 fn shared(mut pipeline: Pipeline, decoder: Arc<dyn crate::source::Decode>) -> Result<Arc<Shared>, RunError> {
     let ways = Ways::of(&pipeline);
     let lanes = ways.sink_lanes(&pipeline);
-    for step in &mut pipeline.steps {
-        step.lane = ways.lane_of(step.branch.as_ref());
-    }
+    ways.resolve(&mut pipeline.steps);
     let mut sides = Vec::new();
     for NamedSink { name, kind, on_error, .. } in std::mem::take(&mut pipeline.sinks) {
         let encoder: Arc<dyn Encode> = match kind {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::gate::{Backlog, Gate};
-use super::{Shared, why};
+use super::shared::Shared;
 use crate::config::Overflow;
 use crate::error::RunError;
 use crate::source::{Chunk, Source};
@@ -56,7 +56,7 @@ fn read_without_waiting(
         let handing = std::thread::Builder::new()
             .name("aqueduct-gate".to_owned())
             .spawn_scoped(scope, move || backlog.drain(&mut gate))
-            .map_err(|_| why("gate"))?;
+            .map_err(|_| RunError::Thread { thread: "gate" })?;
         let mut take = |chunk| {
             backlog.push(chunk);
             Ok(())
@@ -65,7 +65,7 @@ fn read_without_waiting(
         backlog.close();
         match handing.join() {
             Ok(handed) => handed.and(end),
-            Err(_) => Err(why("gate")),
+            Err(_) => Err(RunError::Thread { thread: "gate" }),
         }
     })
 }

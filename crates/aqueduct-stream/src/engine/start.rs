@@ -12,8 +12,9 @@ use super::identity::Identity;
 use super::letters::Letters;
 use super::lock::FolderLock;
 use super::reader::Assignment;
+use super::shared::{Shared, SinkSide, Stages};
 use super::window::{Limits, Window};
-use super::{Intake, Shared, SinkSide, Stages, resume, state};
+use super::{resume, state};
 use crate::config::Replay;
 use crate::error::{ConfigError, RunError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
@@ -25,6 +26,12 @@ use crate::ways::Ways;
 
 /// The most batches in flight: enough to keep every core busy over a slow commit, and a bound for channels.
 pub(super) const BATCHES_MAX: usize = 1024;
+
+/// What a run reads.
+pub(super) enum Intake {
+    Source(Box<dyn Source>, Vec<Assignment>),
+    Letters(Box<Letters>),
+}
 
 /// A run that may begin.
 pub(super) struct Started {
@@ -63,7 +70,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     });
     let paths: Vec<PathBuf> = std::iter::once(ledger_path.clone()).chain(tables).collect();
     let mut databases = Databases::open(&paths).await?;
-    let identity = Identity::of(&pipeline, source.describe());
+    let identity = Identity::of(&pipeline, source.identity());
     let before = databases.all[0].store.ledger(&pipeline.name).await?;
     let before = before.and_then(|ledger| Identity::read(&ledger.configuration));
     if let Some(before) = &before
@@ -102,9 +109,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     let weak = pipeline.options.guarantee == Some(Guarantee::AtLeastOnce);
     let ways = Ways::of(&pipeline);
     let lanes = ways.sink_lanes(&pipeline);
-    for step in &mut pipeline.steps {
-        step.lane = ways.lane_of(step.branch.as_ref());
-    }
+    ways.resolve(&mut pipeline.steps);
     for (NamedSink { name, kind, on_error, .. }, given) in
         std::mem::take(&mut pipeline.sinks).into_iter().zip(&guarantees)
     {

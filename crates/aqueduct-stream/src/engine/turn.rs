@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::worker::Work;
+use super::work::Work;
 
 /// Lets batches through an ordered stage one at a time, in the order of the input.
 #[derive(Debug, Default)]

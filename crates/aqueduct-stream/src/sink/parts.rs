@@ -15,6 +15,9 @@ use crate::source::Framing;
 /// has a few thousand parts, small enough to be moved about.
 const PART_BYTES: u64 = 256 * 1024 * 1024;
 
+/// How much is gathered for one write: batches are small, and with several sinks each of them is smaller still.
+const WRITE_BYTES: usize = 256 * 1024;
+
 const MANIFEST: &str = "manifest.json";
 
 /// The manifest while it is written.
@@ -45,8 +48,30 @@ pub(super) struct Parts {
 struct OpenPart {
     file: File,
     path: PathBuf,
+    /// What was appended and not written yet; the mark counts it.
+    unwritten: Vec<u8>,
     /// Whether anything was appended since the last sync.
     dirty: bool,
+}
+
+impl OpenPart {
+    /// Takes bytes, and writes what has gathered once it is worth a call.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.unwritten.len() + bytes.len() > WRITE_BYTES {
+            self.write()?;
+        }
+        if bytes.len() > WRITE_BYTES {
+            return self.file.write_all(bytes);
+        }
+        self.unwritten.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.unwritten)?;
+        self.unwritten.clear();
+        Ok(())
+    }
 }
 
 impl Parts {
@@ -219,7 +244,7 @@ impl Parts {
             sync_folder(&self.name, &path)?;
             // A single file may have been made just now.
             self.hold()?;
-            self.open = Some(OpenPart { file, path, dirty: false });
+            self.open = Some(OpenPart { file, path, unwritten: Vec::new(), dirty: false });
         }
         Ok(self.open.as_mut().expect("opened just above"))
     }
@@ -337,7 +362,7 @@ impl Parts {
                 .and_then(|()| failpoint::hit("file-append-half").map_err(io::Error::other))
                 .and_then(|()| open.file.write_all(&encoded[half..]))
         } else {
-            open.file.write_all(encoded)
+            open.append(encoded)
         };
         if let Err(error) = written {
             let path = open.path.clone();
@@ -351,6 +376,10 @@ impl Parts {
 
     pub(super) fn seal(&mut self) -> Result<Vec<FileMark>, SinkError> {
         let Some(open) = self.open.as_mut().filter(|open| open.dirty) else { return Ok(Vec::new()) };
+        if let Err(error) = open.write() {
+            let path = open.path.clone();
+            return Err(self.io(&path, error));
+        }
         sync(&self.name, &open.path, &open.file)?;
         open.dirty = false;
         let mut changed = vec![self.marks.last().expect("open makes the first mark").clone()];

@@ -89,7 +89,9 @@ impl Cutter {
             if self.end {
                 return Ok(None);
             }
-            if self.block.len() > self.cutting.limit + 1 {
+            // With a line end of two bytes behind it, a record as long as the limit is not too long; and between
+            // quotes a line end may turn out to be the record's own, if the input ends there.
+            if self.block.len() > self.cutting.limit + 2 {
                 return self.read_past();
             }
             if !self.fill()? {

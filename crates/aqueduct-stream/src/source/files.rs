@@ -14,8 +14,8 @@ use super::framing::Framing;
 use super::input::{ExpansionLimits, Input, Packing, io_error};
 use super::position::{FilePosition, digest};
 use super::{Chunk, Decoded};
-use crate::engine::same_file_key;
 use crate::error::{DecodeError, SourceError};
+use crate::paths::same_file_key;
 
 /// `*` stays inside a folder, and hidden files, which editors and other runs leave behind, are not meant by it.
 const MATCHING: MatchOptions =

@@ -123,6 +123,10 @@ impl Source for Generator {
         format!("{NAME}, {count} items of seed {}", self.recipe.seed)
     }
 
+    fn identity(&self) -> String {
+        format!("{NAME}, items of seed {}", self.recipe.seed)
+    }
+
     fn start(&mut self, context: &SourceContext) {
         self.context = Some(context.clone());
     }

@@ -27,8 +27,8 @@ fn number(item: &Item) -> u64 {
 impl Stage for Sort {
     fn apply(&self, item: &Item) -> Result<Outcome, StageError> {
         Ok(match number(item) {
-            0..10 => Outcome::Send("small".into()),
-            n if n % 2 == 0 => Outcome::Send("even".into()),
+            0..10 => Outcome::Send(0),
+            n if n % 2 == 0 => Outcome::Send(1),
             _ => Outcome::Keep,
         })
     }
@@ -167,7 +167,7 @@ struct Liar;
 
 impl Stage for Liar {
     fn apply(&self, _: &Item) -> Result<Outcome, StageError> {
-        Ok(Outcome::Send("elsewhere".into()))
+        Ok(Outcome::Send(3))
     }
 }
 
@@ -179,5 +179,5 @@ async fn a_stage_that_sends_items_where_it_never_said_fails_on_them() {
     let report = pipeline.sink("out", folder.file_sink()).run().await.unwrap();
     assert_eq!(report.counts.dead_lettered, 1);
     let reason = &folder.letters().await[0].0;
-    assert_eq!(reason, "the stage sent a result to elsewhere, which it does not list among its targets");
+    assert_eq!(reason, "the stage sent an item to target 3, and lists 0");
 }

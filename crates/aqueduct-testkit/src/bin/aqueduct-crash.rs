@@ -4,24 +4,24 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use aqueduct_testkit::{Broken, Campaign, CrashError, Options, Outcome, Point, Report, SinkKind, sabotage};
+use aqueduct_testkit::{Broken, Campaign, CrashError, Kind, Options, Outcome, Point, Report, sabotage};
 
-/// Points over all sinks unless the caller says otherwise: with no fault at 300 points, fewer than one in a
-/// hundred has one (the rule of three).
-const POINTS_DEFAULT: usize = 300;
+/// Points over all kinds unless the caller says otherwise: 75 for each kind; with no fault at 750 points, fewer than one
+/// in 250 has one (the rule of three).
+const POINTS_DEFAULT: usize = 750;
 
-/// Points for each sink with `--short`: what ci affords.
-const POINTS_SHORT: usize = 25;
+/// Points for each kind with `--short`: what ci affords.
+const POINTS_SHORT: usize = 20;
 
-const USAGE: &str =
-    "usage: aqueduct-crash --binary PATH [--points N] [--sink sqlite|jsonl|both|second|all] [--seed S]
+const USAGE: &str = "usage: aqueduct-crash --binary PATH [--points N] [--kind KIND|all] [--seed S]
                       [--short | --sabotage | --only POINT]
 
   --binary PATH   aqueduct, built with --features failpoints
-  --points N      how many points over all sinks (default 300)
-  --sink KIND     where the results go (default all)
+  --points N      how many points over all kinds (default 750)
+  --kind KIND     what is struck: sqlite, jsonl, both, second, csv, route, dedupe, split, replay,
+                  rollback, or all of them (default all)
   --seed S        the seed of the input (default 1)
-  --short         25 points a sink, and every sabotage
+  --short         20 points a kind, and every sabotage
   --sabotage      every sabotage and nothing else
   --only POINT    one point, as a report prints it
 ";
@@ -31,7 +31,7 @@ const USAGE: &str =
 struct Flags {
     binary: PathBuf,
     points: usize,
-    sinks: Vec<SinkKind>,
+    kinds: Vec<Kind>,
     seed: u64,
     mode: Mode,
 }
@@ -69,15 +69,15 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<bool, CrashError> {
-    let per_sink = match flags.mode {
+    let per_kind = match flags.mode {
         Mode::Short => POINTS_SHORT,
-        _ => flags.points.div_ceil(flags.sinks.len()),
+        _ => flags.points.div_ceil(flags.kinds.len()),
     };
     let options = Options {
         binary: flags.binary.clone(),
         seed: flags.seed,
-        sinks: flags.sinks.clone(),
-        points_per_sink: per_sink,
+        kinds: flags.kinds.clone(),
+        points_per_kind: per_kind,
     };
     let campaign = Campaign::new(options)?;
     let mut report = Report { seed: flags.seed, ..Report::default() };
@@ -120,7 +120,7 @@ fn flags(arguments: impl Iterator<Item = String>) -> Result<Flags, String> {
     let mut flags = Flags {
         binary: PathBuf::new(),
         points: POINTS_DEFAULT,
-        sinks: SinkKind::ALL.to_vec(),
+        kinds: Kind::ALL.to_vec(),
         seed: 1,
         mode: Mode::Points,
     };
@@ -136,9 +136,9 @@ fn flags(arguments: impl Iterator<Item = String>) -> Result<Flags, String> {
             "--binary" => binary = Some(PathBuf::from(value()?)),
             "--points" => flags.points = usize::try_from(number(value()?)?).unwrap_or(usize::MAX),
             "--seed" => flags.seed = number(value()?)?,
-            "--sink" => match value()?.as_str() {
-                "all" => flags.sinks = SinkKind::ALL.to_vec(),
-                kind => flags.sinks = vec![kind.parse().map_err(|error| format!("{error}, all"))?],
+            "--kind" => match value()?.as_str() {
+                "all" => flags.kinds = Kind::ALL.to_vec(),
+                kind => flags.kinds = vec![kind.parse().map_err(|error| format!("{error}, all"))?],
             },
             "--short" => mode(&mut flags, Mode::Short)?,
             "--sabotage" => mode(&mut flags, Mode::Sabotage)?,
@@ -168,8 +168,8 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        let flags = read("--binary b --points 9 --sink jsonl --seed 4 --short").expect("good flags");
-        assert_eq!((flags.points, flags.sinks.len(), flags.seed), (9, 1, 4));
+        let flags = read("--binary b --points 9 --kind jsonl --seed 4 --short").expect("good flags");
+        assert_eq!((flags.points, flags.kinds.len(), flags.seed), (9, 1, 4));
         assert_eq!(flags.mode, Mode::Short);
         let flags = read("--binary b --only sqlite/ledger-begin=kill@3").expect("good flags");
         assert!(matches!(flags.mode, Mode::Only(_)));
@@ -180,7 +180,7 @@ mod tests {
         for line in [
             "",
             "--binary",
-            "--binary b --sink csv",
+            "--binary b --kind xml",
             "--binary b --points x",
             "--binary b --short --sabotage",
             "--binary b --what",

@@ -1,128 +1,51 @@
-//! The files of lines, and what the ledger and the manifest say about them.
+//! The files of lines and of rows.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use sqlx::{Row, SqliteConnection};
+use serde_json::Value as Json;
 
-use super::tally::tally;
-use super::{Finding, Values, results};
-use crate::oracle::{Expected, THRESHOLD};
-use crate::workload::{Places, SinkKind};
+use super::{Finding, compare, csv, has_fields};
+use crate::oracle::{Entry, Form, Holding, Type, Value};
 
-const RESULTS: &str = "results.jsonl";
-const ALERTS: &str = "alerts";
-const MANIFEST: &str = "manifest.json";
+pub(super) const MANIFEST: &str = "manifest.json";
 
-pub(super) fn check_results(path: &Path, expected: &Expected) -> Vec<Finding> {
+/// Compares a file, or the parts of a folder one after the other, with the results that must be there.
+pub(super) fn check(folder: &Path, holding: &Holding) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = Vec::new();
-    for line in lines(RESULTS, path, &mut findings) {
-        let values = Values::new(line["project"].as_str(), line["passed"].as_i64(), line["score"].as_f64());
-        found.push((id(&line), values));
+    for path in files(folder, holding, &mut findings) {
+        match fs::read(&path) {
+            Ok(content) => match holding.form {
+                Form::Rows => found.extend(rows(holding, &content, &mut findings)),
+                _ => found.extend(lines(holding, &content, &mut findings)),
+            },
+            Err(error) => {
+                let what = format!("{} cannot be read: {error}", path.display());
+                findings.push(Finding::wrong(holding.place, what));
+            }
+        }
     }
-    findings.extend(tally(RESULTS, &results(expected), &found));
+    findings.extend(compare(holding, &found));
     findings
 }
 
-pub(super) fn check_alerts(folder: &Path, expected: &Expected) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut found = Vec::new();
-    let parts = match parts(folder) {
-        Ok(parts) => parts,
+fn files(folder: &Path, holding: &Holding, findings: &mut Vec<Finding>) -> Vec<PathBuf> {
+    let path = folder.join(holding.place);
+    if !holding.is_folder() {
+        return vec![path];
+    }
+    match parts(&path) {
+        Ok(parts) => parts.into_iter().map(|part| path.join(part)).collect(),
         Err(error) => {
-            findings.push(Finding::wrong(ALERTS, format!("the folder cannot be read: {error}")));
+            findings.push(Finding::wrong(holding.place, format!("the folder cannot be read: {error}")));
             Vec::new()
         }
-    };
-    for part in parts {
-        for line in lines(ALERTS, &folder.join(part), &mut findings) {
-            let time = line["time"].as_str().unwrap_or_default();
-            if !is_time(time) {
-                findings.push(Finding::wrong(ALERTS, format!("{} has the time {time:?}", id(&line))));
-            }
-            let numbers =
-                format!("score {:?}, threshold {:?}", line["score"].as_f64(), line["threshold"].as_f64());
-            found.push((id(&line), numbers));
-        }
     }
-    let alerted = expected.scored.iter().filter(|item| item.is_alerted());
-    let wanted: Vec<(String, String)> = alerted
-        .map(|item| {
-            (item.id.clone(), format!("score {:?}, threshold {:?}", Some(item.score), Some(THRESHOLD)))
-        })
-        .collect();
-    findings.extend(tally(ALERTS, &wanted, &found));
-    findings
-}
-
-/// Compares the committed lengths in the ledger with the files, and the manifest with both.
-pub(super) async fn check_marks(
-    ledger: &mut SqliteConnection,
-    places: &Places,
-    sink: SinkKind,
-) -> Vec<Finding> {
-    let marks = match marks(ledger).await {
-        Ok(marks) => marks,
-        Err(error) => {
-            return vec![Finding::wrong("the ledger", format!("aqueduct_file cannot be read: {error}"))];
-        }
-    };
-    let mut findings = Vec::new();
-    let mut alerts = BTreeMap::new();
-    for (sink, part, bytes, items) in marks {
-        let path = if sink == ALERTS { places.alerts.join(&part) } else { places.results.clone() };
-        let content = fs::read(&path).unwrap_or_default();
-        let there = (content.len() as u64, content.iter().filter(|byte| **byte == b'\n').count() as u64);
-        if there != (bytes, items) {
-            let what =
-                format!("{sink}/{part} is marked with {bytes} bytes and {items} items, and holds {there:?}");
-            findings.push(Finding::wrong("the ledger", what));
-        }
-        if sink == ALERTS {
-            alerts.insert(part, (bytes, items));
-        }
-    }
-    for part in parts(&places.alerts).unwrap_or_default() {
-        if !alerts.contains_key(&part) {
-            findings.push(Finding::wrong(ALERTS, format!("the ledger does not know {part}")));
-        }
-    }
-    if sink.has_file() && !places.results.exists() {
-        findings.push(Finding::wrong(RESULTS, "it is not there"));
-    }
-    if manifest(&places.alerts.join(MANIFEST)) != Some(alerts) {
-        findings.push(Finding::wrong(ALERTS, "the manifest is not what the ledger says"));
-    }
-    findings
-}
-
-async fn marks(ledger: &mut SqliteConnection) -> Result<Vec<(String, String, u64, u64)>, sqlx::Error> {
-    let rows = sqlx::query("select sink, part, bytes, items from aqueduct_file where pipeline = 'crash'");
-    let rows = rows.fetch_all(ledger).await?;
-    let number = |row: &sqlx::sqlite::SqliteRow, column: &str| {
-        row.try_get::<i64, _>(column).map(|number| u64::try_from(number).unwrap_or(u64::MAX))
-    };
-    rows.iter()
-        .map(|row| {
-            Ok((row.try_get("sink")?, row.try_get("part")?, number(row, "bytes")?, number(row, "items")?))
-        })
-        .collect()
-}
-
-/// Reads the manifest: parts with their bytes and items.
-fn manifest(path: &Path) -> Option<BTreeMap<String, (u64, u64)>> {
-    let manifest: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    let part = |part: &Value| {
-        Some((part["part"].as_str()?.to_owned(), (part["bytes"].as_u64()?, part["items"].as_u64()?)))
-    };
-    manifest["parts"].as_array()?.iter().map(part).collect()
 }
 
 /// The files of a folder in the order of their names, the manifest left out.
-fn parts(folder: &Path) -> std::io::Result<Vec<String>> {
+pub(super) fn parts(folder: &Path) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -134,32 +57,92 @@ fn parts(folder: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Reads whole lines of JSON; whatever else is in the file is a finding.
-fn lines(place: &str, path: &Path, findings: &mut Vec<Finding>) -> Vec<Value> {
-    let content = match fs::read(path) {
-        Ok(content) => content,
-        Err(error) => {
-            findings.push(Finding::wrong(place, format!("{} cannot be read: {error}", path.display())));
-            return Vec::new();
-        }
-    };
-    if content.last().is_some_and(|last| *last != b'\n') {
-        findings.push(Finding::wrong(place, "the last line is not whole"));
+/// How many results a file of this form holds; none when it is not whole.
+pub(super) fn count(form: Form, content: &[u8]) -> Option<u64> {
+    match form {
+        Form::Rows if content.is_empty() => Some(0),
+        Form::Rows => Some(csv::records(std::str::from_utf8(content).ok()?)?.len() as u64 - 1),
+        _ => Some(content.iter().filter(|byte| **byte == b'\n').count() as u64),
     }
-    let mut values = Vec::new();
+}
+
+/// Reads whole lines of JSON; whatever else is in the file is a finding.
+fn lines(holding: &Holding, content: &[u8], findings: &mut Vec<Finding>) -> Vec<Entry> {
+    let mut wrong = |what: String| findings.push(Finding::wrong(holding.place, what));
+    if content.last().is_some_and(|last| *last != b'\n') {
+        wrong("the last line is not whole".to_owned());
+    }
+    let mut entries = Vec::new();
     for (number, line) in
         content.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty())
     {
-        match serde_json::from_slice(line) {
-            Ok(value) => values.push(value),
-            Err(_) => findings.push(Finding::wrong(place, format!("line {} is not JSON", number + 1))),
+        let Ok(Json::Object(line)) = serde_json::from_slice(line) else {
+            wrong(format!("line {} is not a JSON object", number + 1));
+            continue;
+        };
+        if !has_fields(holding, line.keys().map(String::as_str)) {
+            wrong(format!("line {} has other fields than a result", number + 1));
         }
+        let value =
+            |(name, what): &(&str, Type)| line.get(*name).map_or(absent(), |value| of_json(value, *what));
+        entries.push(Entry(holding.fields.iter().map(value).collect()));
     }
-    values
+    entries
 }
 
-fn id(line: &Value) -> String {
-    line["id"].as_str().map_or_else(|| line.to_string(), str::to_owned)
+/// Reads rows behind a header; whatever else is in the file is a finding.
+fn rows(holding: &Holding, content: &[u8], findings: &mut Vec<Finding>) -> Vec<Entry> {
+    let mut wrong = |what: String| findings.push(Finding::wrong(holding.place, what));
+    let records = std::str::from_utf8(content).ok().and_then(csv::records);
+    let Some(records) = records else {
+        wrong("its rows are not whole".to_owned());
+        return Vec::new();
+    };
+    let Some((header, records)) = records.split_first() else {
+        return Vec::new();
+    };
+    if !has_fields(holding, header.iter().map(String::as_str)) {
+        wrong(format!("its header is {header:?}"));
+        return Vec::new();
+    }
+    let mut entries = Vec::new();
+    for (number, record) in records.iter().enumerate() {
+        if record.len() != header.len() {
+            wrong(format!("row {} has {} fields", number + 1, record.len()));
+            continue;
+        }
+        let value = |(name, what): &(&str, Type)| {
+            let at = header.iter().position(|column| column == name);
+            at.map_or(absent(), |at| of_text(&record[at], *what))
+        };
+        entries.push(Entry(holding.fields.iter().map(value).collect()));
+    }
+    entries
+}
+
+fn absent() -> Value {
+    Value::Other("nothing".to_owned())
+}
+
+fn of_json(value: &Json, what: Type) -> Value {
+    let other = || Value::Other(value.to_string());
+    match what {
+        Type::Text => value.as_str().map_or_else(other, |text| Value::Text(text.to_owned())),
+        Type::Integer => value.as_i64().map_or_else(other, Value::Integer),
+        Type::Number => value.as_f64().map_or_else(other, Value::Number),
+        Type::Time => value.as_str().filter(|text| is_time(text)).map_or_else(other, |_| Value::Time),
+    }
+}
+
+fn of_text(text: &str, what: Type) -> Value {
+    let other = || Value::Other(text.to_owned());
+    match what {
+        Type::Text => Value::Text(text.to_owned()),
+        Type::Integer => text.parse().map_or_else(|_| other(), Value::Integer),
+        Type::Number => text.parse().map_or_else(|_| other(), Value::Number),
+        Type::Time if is_time(text) => Value::Time,
+        Type::Time => other(),
+    }
 }
 
 /// Tells whether a text looks like `2026-11-20T23:51:49.000Z`.

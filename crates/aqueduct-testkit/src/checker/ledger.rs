@@ -5,7 +5,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::Finding;
 use super::tally::tally;
-use crate::oracle::Expected;
+use crate::oracle::{Expected, Letter};
 
 const PLACE: &str = "the ledger";
 const LETTERS: &str = "the dead letters";
@@ -37,7 +37,8 @@ pub(super) async fn check_integrity(place: &str, database: &mut SqliteConnection
 
 async fn letters(ledger: &mut SqliteConnection, expected: &Expected) -> Result<Vec<Finding>, sqlx::Error> {
     let rows = sqlx::query(
-        "select stage, reason, attempts, original from aqueduct_dead_letter where pipeline = 'crash' order by item_id",
+        "select stage, reason, attempts, payload, original from aqueduct_dead_letter where pipeline = 'crash' \
+         order by item_id, stage",
     );
     let rows = rows.fetch_all(ledger).await?;
     let mut findings = Vec::new();
@@ -47,19 +48,27 @@ async fn letters(ledger: &mut SqliteConnection, expected: &Expected) -> Result<V
         if row.try_get::<String, _>("reason")?.is_empty() || row.try_get::<i64, _>("attempts")? < 1 {
             findings.push(Finding::wrong(LETTERS, format!("{original} has no reason or no attempt")));
         }
-        found.push((original, row.try_get::<String, _>("stage")?));
+        let payload: Option<Vec<u8>> = row.try_get("payload")?;
+        let payload: Option<Value> = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+        let id = payload.as_ref().and_then(|payload| payload["id"].as_str()).map(str::to_owned);
+        found.push(described(id, &original, row.try_get("stage")?));
     }
-    let wanted: Vec<(String, String)> =
-        expected.letters.iter().map(|letter| (letter.original.clone(), letter.stage.to_owned())).collect();
+    let described = |letter: &Letter| described(letter.id.clone(), &letter.original, letter.stage);
+    let wanted: Vec<(String, String)> = expected.letters.iter().map(described).collect();
     findings.extend(tally(LETTERS, &wanted, &found));
     Ok(findings)
+}
+
+/// The name of a letter, which is that of its item or else its line, and the rest of it.
+fn described(id: Option<String>, original: &str, stage: &str) -> (String, String) {
+    (id.unwrap_or_else(|| original.to_owned()), format!("stage {stage} and original {original:?}"))
 }
 
 async fn counts(ledger: &mut SqliteConnection, expected: &Expected) -> Result<Vec<Finding>, sqlx::Error> {
     let row =
         sqlx::query("select * from aqueduct_pipeline where pipeline = 'crash'").fetch_one(ledger).await?;
     let mut findings = Vec::new();
-    for (name, wanted) in expected.counts() {
+    for (name, wanted) in expected.counts.columns() {
         let found: i64 = row.try_get(name)?;
         if u64::try_from(found) != Ok(wanted) {
             findings.push(Finding::wrong(PLACE, format!("{name} is {found} instead of {wanted}")));
@@ -69,7 +78,8 @@ async fn counts(ledger: &mut SqliteConnection, expected: &Expected) -> Result<Ve
 }
 
 async fn position(ledger: &mut SqliteConnection, expected: &Expected) -> Result<Vec<Finding>, sqlx::Error> {
-    let rows = sqlx::query("select name, position from aqueduct_partition where pipeline = 'crash'");
+    let rows =
+        sqlx::query("select name, position from aqueduct_partition where pipeline = 'crash' order by name");
     let rows = rows.fetch_all(ledger).await?;
     let mut positions = Vec::new();
     for row in &rows {
@@ -78,7 +88,8 @@ async fn position(ledger: &mut SqliteConnection, expected: &Expected) -> Result<
         positions
             .push((row.try_get::<String, _>("name")?, position.and_then(|value| value["offset"].as_u64())));
     }
-    let wanted = [("input.jsonl".to_owned(), Some(expected.input_bytes))];
+    let wanted: Vec<(String, Option<u64>)> =
+        expected.positions.iter().map(|(name, bytes)| (name.clone(), Some(*bytes))).collect();
     if positions == wanted {
         return Ok(Vec::new());
     }

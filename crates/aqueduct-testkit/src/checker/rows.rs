@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, HashSet};
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, TypeInfo, ValueRef};
+use sqlx::{Column, Row, SqliteConnection, TypeInfo, ValueRef};
 
-use super::tally::tally;
-use super::{Finding, Values, results};
-use crate::oracle::Expected;
+use super::{Finding, compare, has_fields};
+use crate::oracle::{Entry, Holding, Type, Value};
+
+/// The column that Aqueduct adds.
+const ITEM_ID: &str = "item_id";
 
 /// Compares the table of one database with the results that must be there.
-pub(super) async fn check(place: &str, database: &mut SqliteConnection, expected: &Expected) -> Vec<Finding> {
-    let rows = sqlx::query("select item_id, id, project, passed, score from evidence order by item_id, id");
+pub(super) async fn check(place: &str, database: &mut SqliteConnection, holding: &Holding) -> Vec<Finding> {
+    let rows = sqlx::query("select * from evidence order by item_id, id");
     let rows = match rows.fetch_all(database).await {
         Ok(rows) => rows,
         Err(error) => return vec![Finding::wrong(place, format!("the table cannot be read: {error}"))],
@@ -20,17 +22,22 @@ pub(super) async fn check(place: &str, database: &mut SqliteConnection, expected
     let mut found = Vec::with_capacity(rows.len());
     let mut item_ids = HashSet::new();
     for row in &rows {
-        match read(row) {
-            Ok((item_id, id, values)) => {
+        let names = row.columns().iter().map(Column::name).filter(|name| *name != ITEM_ID);
+        if !has_fields(holding, names) {
+            findings.push(Finding::wrong(place, "its columns are not those of the results"));
+            break;
+        }
+        match read(row, holding) {
+            Ok((item_id, entry)) => {
                 if !item_ids.insert(item_id.clone()) {
                     findings.push(Finding::wrong(place, format!("item id {item_id} is there twice")));
                 }
-                found.push((id, values));
+                found.push(entry);
             }
             Err(error) => findings.push(Finding::wrong(place, format!("a row cannot be read: {error}"))),
         }
     }
-    findings.extend(tally(place, &results(expected), &found));
+    findings.extend(compare(holding, &found));
     findings
 }
 
@@ -58,22 +65,24 @@ async fn ids(database: &mut SqliteConnection) -> Result<BTreeMap<String, String>
     rows.iter().map(|row| Ok((row.try_get("item_id")?, row.try_get("id")?))).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<(String, String, Values), sqlx::Error> {
-    let project: Option<String> = row.try_get("project")?;
-    let values = Values::new(project.as_deref(), row.try_get("passed")?, number(row, "score")?);
-    Ok((row.try_get("item_id")?, row.try_get("id")?, values))
+fn read(row: &SqliteRow, holding: &Holding) -> Result<(String, Entry), sqlx::Error> {
+    let values = holding.fields.iter().map(|(name, what)| value(row, name, *what));
+    Ok((row.try_get(ITEM_ID)?, Entry(values.collect::<Result<_, _>>()?)))
 }
 
-/// A double, or an integer where the double was whole.
-fn number(row: &SqliteRow, column: &str) -> Result<Option<f64>, sqlx::Error> {
-    let integer = {
-        let raw = row.try_get_raw(column)?;
-        !raw.is_null() && raw.type_info().name() == "INTEGER"
-    };
-    if integer {
-        let whole: i64 = row.try_get(column)?;
-        // Scores are below a hundred; any other number is wrong and stays wrong.
-        return Ok(i32::try_from(whole).ok().map(f64::from));
-    }
-    row.try_get(column)
+fn value(row: &SqliteRow, column: &str, what: Type) -> Result<Value, sqlx::Error> {
+    let raw = row.try_get_raw(column)?;
+    let kind = if raw.is_null() { "NULL".to_owned() } else { raw.type_info().name().to_owned() };
+    Ok(match (what, kind.as_str()) {
+        (Type::Text, "TEXT") => Value::Text(row.try_get(column)?),
+        (Type::Integer, "INTEGER") => Value::Integer(row.try_get(column)?),
+        (Type::Number, "REAL") => Value::Number(row.try_get(column)?),
+        // A double that was whole.
+        (Type::Number, "INTEGER") => {
+            let whole: i64 = row.try_get(column)?;
+            i32::try_from(whole)
+                .map_or_else(|_| Value::Other(whole.to_string()), |whole| Value::Number(whole.into()))
+        }
+        _ => Value::Other(kind),
+    })
 }

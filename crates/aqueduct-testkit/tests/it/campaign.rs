@@ -1,17 +1,17 @@
-use aqueduct_testkit::{Campaign, CrashError, Options, Outcome, Report, SinkKind};
+use aqueduct_testkit::{Campaign, CrashError, Kind, Options, Outcome, Report};
 
 /// A program that is on every machine and is no pipeline.
 const STRANGER: &str = "/usr/bin/env";
 
 fn options(binary: &str) -> Options {
-    Options { binary: binary.into(), seed: 1, sinks: vec![SinkKind::Jsonl], points_per_sink: 3 }
+    Options { binary: binary.into(), seed: 1, kinds: vec![Kind::Jsonl], points_per_kind: 3 }
 }
 
 #[test]
 fn a_binary_that_does_not_do_the_work_undisturbed_is_refused() {
     let campaign = Campaign::new(options(STRANGER)).expect("the program is there");
     let error = campaign.run(&mut Report::default()).expect_err("it is no pipeline");
-    assert!(matches!(error, CrashError::Undisturbed { sink: "jsonl", .. }), "{error:?}");
+    assert!(matches!(error, CrashError::Undisturbed { kind: "jsonl", .. }), "{error:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use aqueduct_core::{Clock, Shutdown};
 use aqueduct_orchestrator::{InspectError, Inspection, PipelineSpec, RunRequest, assemble};
+use aqueduct_store::RunOutcome;
 
 use crate::commands::{load, run};
 use crate::exit::Exit;
@@ -12,14 +13,14 @@ pub(super) async fn replay(flags: Replay) -> Exit {
         Ok(spec) => spec,
         Err(exit) => return exit,
     };
-    let (letters, checkpoints) = match look(&spec, &flags).await {
+    let Found { letters, checkpoints, unfinished } = match look(&spec, &flags).await {
         Ok(found) => found,
         Err(error) => {
             output::error(&error);
             return Exit::Failed;
         }
     };
-    if letters == 0 {
+    if letters == 0 && !unfinished {
         output::message("no dead letters to replay");
         return Exit::Nothing;
     }
@@ -28,7 +29,10 @@ pub(super) async fn replay(flags: Replay) -> Exit {
         let dropped = output::plural(checkpoints, "checkpoint");
         question.push_str(&format!(" {dropped} from before it can then not be gone back to."));
     }
-    if let Err(exit) = ask::confirm(&question, flags.yes) {
+    // Without letters nothing is asked: what a killed replay had still to do after its last commit is done.
+    if letters > 0
+        && let Err(exit) = ask::confirm(&question, flags.yes)
+    {
         return exit;
     }
     let (shutdown, signal) = Shutdown::new();
@@ -52,10 +56,24 @@ pub(super) async fn replay(flags: Replay) -> Exit {
     run::close(&spec, &flags.file, flags.output, result)
 }
 
-/// How many letters the filters admit, and how many checkpoints there are.
-async fn look(spec: &PipelineSpec, flags: &Replay) -> Result<(u64, u64), InspectError> {
-    let Some(mut ledger) = Inspection::open(spec).await? else { return Ok((0, 0)) };
+/// What there is to replay.
+struct Found {
+    /// How many letters the filters admit.
+    letters: u64,
+    checkpoints: u64,
+    /// Whether the last run or replay did not come to its end, so that manifests may be behind the ledger.
+    unfinished: bool,
+}
+
+async fn look(spec: &PipelineSpec, flags: &Replay) -> Result<Found, InspectError> {
+    let Some(mut ledger) = Inspection::open(spec).await? else {
+        return Ok(Found { letters: 0, checkpoints: 0, unfinished: false });
+    };
     let total = ledger.dead_letter_total(flags.letters.filter()).await?;
-    let letters = total.letters.min(flags.letters.limit.unwrap_or(u64::MAX));
-    Ok((letters, ledger.checkpoints().await?.len() as u64))
+    let outcome = ledger.ledger().await?.map(|ledger| ledger.run.outcome);
+    Ok(Found {
+        letters: total.letters.min(flags.letters.limit.unwrap_or(u64::MAX)),
+        checkpoints: ledger.checkpoints().await?.len() as u64,
+        unfinished: matches!(outcome, Some(None | Some(RunOutcome::Failed))),
+    })
 }

@@ -1,0 +1,69 @@
+use std::time::Duration;
+
+use aqueduct_core::{Classified, ErrorClass};
+
+/// A breaker that cannot be built. Change the named field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}, allowed is {allowed}")]
+pub struct ConfigError {
+    /// The field of the builder.
+    pub field: &'static str,
+    /// What was given.
+    pub value: String,
+    /// What may be given.
+    pub allowed: String,
+}
+
+impl Classified for ConfigError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
+    }
+}
+
+/// A call that was not made. It is no failure of the call: it spends no attempt and no budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.in_words())]
+pub struct Refusal {
+    /// How long to wait before it makes sense to ask again, where that is known.
+    pub retry_after: Option<Duration>,
+    pub(crate) why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    Open,
+    HalfOpen,
+    Forced,
+}
+
+impl Refusal {
+    pub(crate) fn new(why: Why, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, why }
+    }
+
+    fn in_words(self) -> String {
+        match (self.why, self.retry_after) {
+            (Why::Open, Some(wait)) => format!("the circuit is open; ask again in {wait:?}"),
+            (Why::Open, None) => "the circuit is open".to_owned(),
+            (Why::HalfOpen, _) => "the circuit is half-open, and all its probes are under way".to_owned(),
+            (Why::Forced, _) => "the circuit is held open by hand".to_owned(),
+        }
+    }
+}
+
+impl Classified for Refusal {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Overload
+    }
+}
+
+/// What came of a call through a breaker.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError<E> {
+    /// It was not made.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It was made, and failed.
+    #[error("the call failed")]
+    Failed(#[source] E),
+}

@@ -1,0 +1,86 @@
+//! Stops calling what does not answer, and finds out when it does again.
+//!
+//! # When to use it
+//!
+//! You call something that may be down or slow for a while, and calling it then costs you time and costs it its
+//! recovery. Put one breaker before each thing that fails by itself: a host, a database, a model. Do not use it to
+//! limit a rate, to bound how many calls run at once, or around calls whose errors are your own.
+//!
+//! # The model
+//!
+//! A *closed* circuit lets every call pass and counts what came of it in a window: the last so many calls, or the
+//! calls of the last so much time. It opens when too large a share has failed, too large a share was slow, or too many
+//! failed one after the other; any of them is enough. An *open* circuit refuses for a time that grows each time it
+//! opens again. Then it is *half-open*: a few probes pass, and what comes of them closes or opens it.
+//!
+//! A caller gets a [`Permit`] or a [`Refusal`], and ends the permit with a [`Verdict`](aqueduct_core::Verdict). A permit
+//! that is dropped, because the call was cancelled or panicked, counts as nothing.
+//!
+//! [`Machine`] is all of this without clock and lock, for tests and for runtimes of your own.
+//!
+//! # Guarantees and limits
+//!
+//! * Windows slide: after any number of successes, as many failures open the circuit as after none.
+//! * There are never more probes under way than allowed, and a lost probe does not wedge the circuit.
+//! * A call that began before a change does not count after it.
+//! * A call costs O(1) and allocates nothing, whatever the window holds; a window of 4,096 calls is 1 KiB.
+//! * A wait that the other side asked for is kept, up to `retry_after_max`.
+//! * A configuration that was built cannot be wrong, and nothing here panics.
+//!
+//! # Units
+//!
+//! Times are [`Duration`](std::time::Duration)s, shares are from 0 to 1.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use aqueduct_breaker::{Breaker, Config, State};
+//! use aqueduct_core::{Clock, Timestamp, Verdict};
+//!
+//! # fn main() -> Result<(), aqueduct_breaker::ConfigError> {
+//! let (clock, hand) = Clock::manual(Timestamp(0));
+//! let config = Config::builder()
+//!     .minimum_calls(4)
+//!     .open_for(Duration::from_secs(1), 2.0, Duration::from_secs(60))
+//!     .half_open(1, Duration::from_secs(10))
+//!     .build()?;
+//! let breaker = Breaker::new(config, clock);
+//! for _ in 0..4 {
+//!     if let Ok(permit) = breaker.try_acquire() {
+//!         permit.finish(Verdict::FAILURE);
+//!     }
+//! }
+//! let refused = breaker.try_acquire().map(drop).expect_err("half of the calls have failed");
+//! assert!(refused.retry_after <= Some(Duration::from_secs(1)));
+//!
+//! hand.advance(Duration::from_secs(1));
+//! if let Ok(probe) = breaker.try_acquire() {
+//!     probe.finish(Verdict::Success);
+//! }
+//! assert_eq!(breaker.state(), State::Closed);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Metrics
+//!
+//! None of its own: [`Breaker::snapshot`] has the figures, [`Breaker::with_observer`] the changes.
+//!
+//! # Sources
+//!
+//! The pattern and its name: Michael Nygard, "Release It!", 2007. The rates, the minimum and the modes are those that
+//! resilience4j has made known; the windows are our own.
+
+mod breaker;
+mod config;
+mod error;
+mod machine;
+mod window;
+
+pub use breaker::{Breaker, Permit};
+pub use config::{Builder, Config, Window};
+pub use error::{CallError, ConfigError, Refusal};
+pub use machine::{Grant, Machine, Mode, Reason, Snapshot, State, Transition};
+pub use window::Tally;

@@ -1,0 +1,388 @@
+//! The state machine: time, chance and verdicts are arguments, and nothing in it waits, locks or allocates.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use aqueduct_core::{Instant, Random, Verdict};
+
+use crate::config::Config;
+use crate::error::{Refusal, Why};
+use crate::window::{Counted, Tally};
+
+/// What a circuit lets pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Everything.
+    Closed,
+    /// Nothing, until its time is over.
+    Open,
+    /// A few probes, which decide.
+    HalfOpen,
+}
+
+/// Who decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The calls do.
+    #[default]
+    Automatic,
+    /// A person: everything passes, and is counted.
+    ForcedClosed,
+    /// A person: nothing passes.
+    ForcedOpen,
+    /// Nobody: everything passes and is counted, and what would have opened the circuit is reported.
+    MetricsOnly,
+    /// Nobody: everything passes, and nothing is counted.
+    Disabled,
+}
+
+/// Why a circuit changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Too large a share of the calls failed.
+    FailureRate,
+    /// Too large a share of the calls was slow.
+    SlowRate,
+    /// Too many calls failed one after the other.
+    ConsecutiveFailures,
+    /// The probes failed.
+    ProbesFailed,
+    /// The probes took too long.
+    ProbesLate,
+    /// The time to stay open is over.
+    Waited,
+    /// The probes succeeded.
+    ProbesSucceeded,
+    /// A person asked for it.
+    Asked,
+}
+
+/// One change of a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// When.
+    pub at: Instant,
+    /// To what.
+    pub to: State,
+    /// Why.
+    pub reason: Reason,
+    /// False in the mode that only counts: it would have changed.
+    pub real: bool,
+}
+
+/// The right to make one call. It must come back to [`Machine::finish`], once; a machine that has moved on since
+/// does not count it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub(crate) generation: u64,
+    pub(crate) counted: bool,
+}
+
+/// Figures of a machine at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What it lets pass.
+    pub state: State,
+    /// Who decides.
+    pub mode: Mode,
+    /// What its window holds.
+    pub window: Tally,
+    /// Failures since the last success.
+    pub consecutive_failures: u32,
+    /// How often it has opened since it was closed last.
+    pub opened: u32,
+    /// Calls that were refused since the start.
+    pub refused: u64,
+    /// The last changes, the oldest first; at most [`Machine::TRANSITIONS_KEPT`].
+    pub transitions: Vec<Transition>,
+}
+
+/// A circuit breaker without a clock of its own. [`Breaker`](crate::Breaker) puts it behind a lock.
+#[derive(Debug)]
+pub struct Machine {
+    config: Config,
+    mode: Mode,
+    phase: Phase,
+    window: Counted,
+    consecutive: u32,
+    opened: u32,
+    /// Grows with every change, so that a call which began before it does not count after it.
+    generation: u64,
+    refused: u64,
+    transitions: VecDeque<Transition>,
+    random: Random,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Closed,
+    Open { until: Instant },
+    HalfOpen { since: Instant, granted: u32, done: Tally },
+}
+
+impl Machine {
+    /// How many changes are kept to be looked at.
+    pub const TRANSITIONS_KEPT: usize = 16;
+
+    /// A closed circuit. The seed decides what chance takes off the time it stays open.
+    #[must_use]
+    pub fn new(config: Config, seed: u64) -> Self {
+        Self {
+            window: Counted::new(config.window),
+            config,
+            mode: Mode::Automatic,
+            phase: Phase::Closed,
+            consecutive: 0,
+            opened: 0,
+            generation: 0,
+            refused: 0,
+            transitions: VecDeque::with_capacity(Self::TRANSITIONS_KEPT),
+            random: Random::seeded(seed),
+        }
+    }
+
+    /// Asks for a call.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] when none may be made now.
+    ///
+    /// # Complexity
+    ///
+    /// O(1), without allocation.
+    pub fn try_acquire(&mut self, now: Instant) -> Result<Grant, Refusal> {
+        let granted = match self.mode {
+            Mode::Disabled => return Ok(Grant { generation: self.generation, counted: false }),
+            Mode::ForcedClosed | Mode::MetricsOnly => Ok(()),
+            Mode::ForcedOpen => Err(Refusal::new(Why::Forced, None)),
+            Mode::Automatic => self.admit(now),
+        };
+        match granted {
+            Ok(()) => Ok(Grant { generation: self.generation, counted: true }),
+            Err(refusal) => {
+                self.refused += 1;
+                Err(refusal)
+            }
+        }
+    }
+
+    fn admit(&mut self, now: Instant) -> Result<(), Refusal> {
+        if let Phase::Open { until } = self.phase {
+            let wait = until.since(now);
+            if !wait.is_zero() {
+                return Err(Refusal::new(Why::Open, Some(wait)));
+            }
+            self.change(
+                now,
+                Phase::HalfOpen { since: now, granted: 0, done: Tally::default() },
+                Reason::Waited,
+            );
+        }
+        if let Phase::HalfOpen { since, granted, done } = self.phase {
+            if now.since(since) > self.config.half_open_max {
+                let wait = self.open(now, Reason::ProbesLate, None);
+                return Err(Refusal::new(Why::Open, Some(wait)));
+            }
+            if granted >= self.config.half_open_calls {
+                return Err(Refusal::new(Why::HalfOpen, None));
+            }
+            self.phase = Phase::HalfOpen { since, granted: granted + 1, done };
+        }
+        Ok(())
+    }
+
+    /// Takes back a grant with what came of the call and how long it took.
+    ///
+    /// # Complexity
+    ///
+    /// O(1), without allocation.
+    pub fn finish(&mut self, now: Instant, grant: Grant, verdict: Verdict, took: Duration) {
+        if !grant.counted || grant.generation != self.generation || self.mode == Mode::Disabled {
+            return;
+        }
+        let (failed, retry_after) = match verdict {
+            Verdict::Success => (false, None),
+            Verdict::Failure { retry_after } => (true, retry_after),
+            Verdict::Ignore => {
+                if let Phase::HalfOpen { granted, .. } = &mut self.phase {
+                    // The probe is given back, so that another one decides.
+                    *granted = granted.saturating_sub(1);
+                }
+                return;
+            }
+        };
+        let slow = self.config.slow.is_some_and(|slow| took > slow.after);
+        self.consecutive = if failed { self.consecutive.saturating_add(1) } else { 0 };
+        match self.phase {
+            Phase::HalfOpen { .. } => self.probed(now, failed, slow, retry_after),
+            Phase::Closed => {
+                self.window.push(now, failed, slow);
+                if let Some(reason) = self.trips(now) {
+                    match self.mode {
+                        Mode::Automatic => {
+                            self.open(now, reason, retry_after);
+                        }
+                        Mode::MetricsOnly => {
+                            self.note(Transition { at: now, to: State::Open, reason, real: false });
+                            self.window.clear();
+                            self.consecutive = 0;
+                        }
+                        Mode::ForcedClosed | Mode::ForcedOpen | Mode::Disabled => {}
+                    }
+                }
+            }
+            // A generation ends when a circuit opens, so nothing comes back to an open one.
+            Phase::Open { .. } => {}
+        }
+    }
+
+    /// Whether what is counted opens the circuit.
+    fn trips(&mut self, now: Instant) -> Option<Reason> {
+        if self.config.consecutive_failures.is_some_and(|most| self.consecutive >= most) {
+            return Some(Reason::ConsecutiveFailures);
+        }
+        let Tally { calls, failed, slow } = self.window.tally(now);
+        if calls < self.config.minimum_calls {
+            return None;
+        }
+        if self.config.failure_rate.is_some_and(|rate| reaches(failed, calls, rate)) {
+            return Some(Reason::FailureRate);
+        }
+        self.config.slow.filter(|limit| reaches(slow, calls, limit.rate)).map(|_| Reason::SlowRate)
+    }
+
+    /// Counts a probe, and decides as soon as the others cannot change the outcome.
+    fn probed(&mut self, now: Instant, failed: bool, slow: bool, retry_after: Option<Duration>) {
+        let Phase::HalfOpen { done, .. } = &mut self.phase else { return };
+        done.calls += 1;
+        done.failed += u32::from(failed);
+        done.slow += u32::from(slow);
+        let done = *done;
+        let probes = self.config.half_open_calls;
+        // Without a rate of its own, one failure among the probes is one too many.
+        let fails = match self.config.failure_rate {
+            Some(rate) => reaches(done.failed, probes, rate),
+            None => done.failed > 0,
+        };
+        if fails || self.config.slow.is_some_and(|limit| reaches(done.slow, probes, limit.rate)) {
+            self.open(now, Reason::ProbesFailed, retry_after);
+        } else if done.calls >= probes {
+            self.close(now, Reason::ProbesSucceeded);
+        }
+    }
+
+    /// Opens the circuit; gives for how long.
+    fn open(&mut self, now: Instant, reason: Reason, retry_after: Option<Duration>) -> Duration {
+        let Config { open_first, open_factor, open_max, open_jitter, retry_after_max, .. } = self.config;
+        let grown =
+            open_first.as_secs_f64() * open_factor.powi(i32::try_from(self.opened).unwrap_or(i32::MAX));
+        let grown = Duration::try_from_secs_f64(grown).map_or(open_max, |grown| grown.min(open_max));
+        let own = grown.mul_f64(1.0 - open_jitter * self.random.unit());
+        let wait = retry_after.map_or(own, |asked| own.max(asked.min(retry_after_max)));
+        self.opened = self.opened.saturating_add(1);
+        self.change(now, Phase::Open { until: now.after(wait) }, reason);
+        wait
+    }
+
+    fn close(&mut self, now: Instant, reason: Reason) {
+        self.opened = 0;
+        self.change(now, Phase::Closed, reason);
+    }
+
+    fn change(&mut self, now: Instant, to: Phase, reason: Reason) {
+        self.phase = to;
+        self.generation += 1;
+        self.consecutive = 0;
+        self.window.clear();
+        let to = self.state();
+        self.note(Transition { at: now, to, reason, real: true });
+    }
+
+    fn note(&mut self, transition: Transition) {
+        if self.transitions.len() == Self::TRANSITIONS_KEPT {
+            self.transitions.pop_front();
+        }
+        self.transitions.push_back(transition);
+    }
+
+    /// What it lets pass, as far as calls decide.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::Closed => State::Closed,
+            Phase::Open { .. } => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+
+    /// Who decides.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Lets somebody else decide. What is counted stays, except that a circuit which was open begins closed in a
+    /// mode that counts.
+    pub fn set_mode(&mut self, now: Instant, mode: Mode) {
+        if self.mode != mode {
+            self.mode = mode;
+            let counts = !matches!(mode, Mode::ForcedOpen | Mode::Disabled);
+            if counts && self.state() != State::Closed {
+                self.close(now, Reason::Asked);
+            }
+        }
+    }
+
+    /// Closes the circuit and forgets what was counted.
+    pub fn reset(&mut self, now: Instant) {
+        self.close(now, Reason::Asked);
+    }
+
+    /// Behaves differently from now on. State and time stay; what was counted stays unless the window is another one.
+    pub fn set_config(&mut self, config: Config) {
+        if config.window != self.config.window {
+            self.window = Counted::new(config.window);
+        }
+        self.config = config;
+    }
+
+    /// Its figures.
+    pub fn snapshot(&mut self, now: Instant) -> Snapshot {
+        Snapshot {
+            state: self.state(),
+            mode: self.mode,
+            window: self.window.tally(now),
+            consecutive_failures: self.consecutive,
+            opened: self.opened,
+            refused: self.refused,
+            transitions: self.transitions.iter().copied().collect(),
+        }
+    }
+
+    /// Until when nothing passes, if that is known.
+    pub(crate) fn open_until(&self) -> Option<Instant> {
+        match (self.mode, self.phase) {
+            (Mode::Automatic, Phase::Open { until }) => Some(until),
+            _ => None,
+        }
+    }
+
+    /// The generation, where every call passes without being asked about.
+    pub(crate) fn passes(&self) -> Option<u64> {
+        match (self.mode, self.phase) {
+            (Mode::Automatic, Phase::Closed) | (Mode::ForcedClosed | Mode::MetricsOnly, _) => {
+                Some(self.generation)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn last_transition(&self) -> Option<Transition> {
+        self.transitions.back().copied()
+    }
+}
+
+/// Whether `part` of `whole` is at least this share.
+fn reaches(part: u32, whole: u32, share: f64) -> bool {
+    f64::from(part) >= share * f64::from(whole)
+}

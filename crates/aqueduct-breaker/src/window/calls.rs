@@ -1,0 +1,39 @@
+use super::Tally;
+
+/// The last so many calls, two bits each, and their sum.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    /// Thirty-two calls a word: failed in the lower bit of each pair, slow in the upper.
+    words: Box<[u64]>,
+    size: u32,
+    next: u32,
+    tally: Tally,
+}
+
+impl Calls {
+    pub(super) fn new(size: u32) -> Self {
+        let words = vec![0; size.div_ceil(32) as usize].into_boxed_slice();
+        Self { words, size, next: 0, tally: Tally::default() }
+    }
+
+    pub(super) fn push(&mut self, failed: bool, slow: bool) {
+        let (word, shift) = (self.next as usize / 32, self.next % 32 * 2);
+        if self.tally.calls == self.size {
+            let old = self.words[word] >> shift;
+            self.tally.take(Tally::one(old & 1 == 1, old & 2 == 2));
+        }
+        let bits = u64::from(failed) | u64::from(slow) << 1;
+        self.words[word] = self.words[word] & !(3 << shift) | bits << shift;
+        self.tally.add(Tally::one(failed, slow));
+        self.next = (self.next + 1) % self.size;
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.next = 0;
+        self.tally = Tally::default();
+    }
+}

@@ -1,0 +1,117 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::time::Duration;
+
+use aqueduct_breaker::{Breaker, CallError, Config, Mode, State};
+use aqueduct_core::{Clock, Timestamp, Verdict};
+
+fn config() -> Config {
+    let second = Duration::from_secs(1);
+    let builder = Config::builder().consecutive_failures(3).open_for(second, 1.0, second).open_jitter(0.0);
+    builder.half_open(5, second * 10).build().unwrap()
+}
+
+fn open(breaker: &Breaker) {
+    while let Ok(permit) = breaker.try_acquire() {
+        permit.finish(Verdict::FAILURE);
+    }
+}
+
+#[test]
+fn sixty_four_threads_never_have_a_probe_too_many() {
+    let (clock, hand) = Clock::manual(Timestamp(0));
+    let breaker = Breaker::new(config(), clock);
+    for _ in 0..50 {
+        open(&breaker);
+        hand.advance(Duration::from_secs(1));
+        let start = Barrier::new(64);
+        let admitted = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| {
+                    start.wait();
+                    if let Ok(permit) = breaker.try_acquire() {
+                        admitted.fetch_add(1, Ordering::Relaxed);
+                        // It neither ends nor gives itself back while the others try.
+                        std::mem::forget(permit);
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), 5);
+        breaker.reset();
+    }
+}
+
+#[test]
+fn calls_on_many_threads_are_all_counted() {
+    let (clock, _) = Clock::manual(Timestamp(0));
+    let config =
+        Config::builder().window(aqueduct_breaker::Window::Calls(4_096)).failure_rate(1.0).build().unwrap();
+    let breaker = Breaker::new(config, clock);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let breaker = &breaker;
+            scope.spawn(move || {
+                for call in 0..500 {
+                    let permit = breaker.try_acquire().unwrap();
+                    permit.finish(if call % 5 == 0 && thread > 0 {
+                        Verdict::FAILURE
+                    } else {
+                        Verdict::Success
+                    });
+                }
+            });
+        }
+    });
+    let window = breaker.snapshot().window;
+    assert_eq!((window.calls, window.failed), (4_000, 700));
+}
+
+#[test]
+fn a_permit_that_is_dropped_is_free_again_and_says_nothing() {
+    let (clock, hand) = Clock::manual(Timestamp(0));
+    let breaker = Breaker::new(config(), clock);
+    for _ in 0..10 {
+        drop(breaker.try_acquire().unwrap());
+    }
+    assert_eq!(breaker.snapshot().window.calls, 0);
+    open(&breaker);
+    hand.advance(Duration::from_secs(1));
+    for _ in 0..20 {
+        drop(breaker.try_acquire().unwrap());
+    }
+    assert_eq!(breaker.state(), State::HalfOpen);
+}
+
+#[tokio::test]
+async fn a_call_is_made_judged_or_refused_and_something_else_done_instead() {
+    let (clock, hand) = Clock::manual(Timestamp(0));
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&changes);
+    let breaker =
+        Breaker::new(config(), clock).with_observer(move |change| seen.lock().unwrap().push(change.to));
+    assert_eq!(breaker.call(async || Ok::<_, String>(1)).await, Ok(1));
+    // The caller's own mistakes are not held against the other side.
+    for _ in 0..9 {
+        let result = breaker.call_with(|_| Verdict::Ignore, async || Err::<(), _>("mine")).await;
+        assert_eq!(result, Err(CallError::Failed("mine")));
+    }
+    for _ in 0..3 {
+        assert_eq!(breaker.call(async || Err::<(), _>("theirs")).await, Err(CallError::Failed("theirs")));
+    }
+    let refused = breaker.call(async || -> Result<(), &str> { panic!("it must not be called") }).await;
+    assert!(
+        matches!(refused, Err(CallError::Refused(refusal)) if refusal.retry_after == Some(Duration::from_secs(1)))
+    );
+    let other = breaker.call_or(async || Ok::<_, String>(1), async |_| Ok(2)).await;
+    assert_eq!(other, Ok(2));
+    assert_eq!(breaker.snapshot().refused, 2);
+    hand.advance(Duration::from_secs(1));
+    for _ in 0..5 {
+        assert_eq!(breaker.call(async || Ok::<_, String>(1)).await, Ok(1));
+    }
+    assert_eq!(*changes.lock().unwrap(), [State::Open, State::HalfOpen, State::Closed]);
+    breaker.set_mode(Mode::ForcedOpen);
+    assert!(breaker.try_acquire().is_err());
+}
