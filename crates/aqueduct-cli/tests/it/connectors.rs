@@ -100,49 +100,6 @@ fn a_header_that_is_wrong() {
 }
 
 #[test]
-fn rows_that_do_not_fit_and_a_quote_that_is_never_closed() {
-    let folder = from("type = \"csv\"\npath = \"in.csv\"");
-    folder.write("in.csv", "id,name\n1\n2,b,c\n3,ok\n4,\"open\n5,inside\n");
-    assert_eq!(folder.run(&[]).code, 3);
-    assert_eq!(folder.read("out.jsonl"), "{\"id\":\"3\",\"name\":\"ok\"}\n");
-    let reasons = [
-        "line 2: 1 fields, but there are 2 columns; name is the first that has none",
-        "line 3: 3 fields, but there are 2 columns; name is the last of them; a delimiter inside of a field needs \
-         quotes around the field",
-        "line 5, column name: a quote is opened and never closed; a quote inside of quotes is doubled",
-    ];
-    assert_eq!(folder.reasons(), reasons);
-}
-
-#[test]
-fn a_header_with_the_delimiter_in_a_name_and_10_000_columns() {
-    let folder = from("type = \"csv\"\npath = \"in.csv\"");
-    folder.write("in.csv", "id,\"price, net\"\n1,2.50\n");
-    assert_eq!(folder.run(&[]).code, 0);
-    assert_eq!(folder.read("out.jsonl"), "{\"id\":\"1\",\"price, net\":\"2.50\"}\n");
-    let folder = from("type = \"csv\"\npath = \"in.csv\"");
-    let line = |prefix: &str| (0..10_000).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>().join(",");
-    folder.write("in.csv", format!("{}\n{}\n", line("column"), line("")));
-    assert_eq!(folder.run(&[]).code, 0);
-    let item: serde_json::Value = serde_json::from_str(&folder.read("out.jsonl")).unwrap();
-    assert_eq!(item.as_object().unwrap().len(), 10_000);
-    assert_eq!(item["column9999"], "9999");
-}
-
-#[test]
-fn a_compressed_file_that_grows_without_end_is_stopped_with_the_key_that_raises_the_cap() {
-    let folder = from("type = \"jsonl\"\npath = \"in.jsonl.gz\"");
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    let zeros = vec![0; 1024 * 1024];
-    for _ in 0..96 {
-        gzip.write_all(&zeros).unwrap();
-    }
-    folder.write("in.jsonl.gz", gzip.finish().unwrap());
-    folder.run(&[]).fails(1, &["in.jsonl.gz became ", "expanded_ratio_max"]);
-    assert_eq!(folder.read("out.jsonl"), "");
-}
-
-#[test]
 fn a_pattern_names_the_file_of_a_bad_line_and_no_match_is_an_error() {
     let folder = from("type = \"lines\"\npath = \"logs/**/*.log\"\nfield = \"text\"");
     folder.run(&[]).fails(78, &["the input logs/**/*.log matches no file"]);
