@@ -46,8 +46,9 @@ fn every_pipeline_of_the_examples_the_guides_and_the_tests_fits() {
         pipelines.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     for guide in &guides {
         let guide = std::fs::read_to_string(guide).unwrap();
-        let blocks =
-            guide.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
+        // Behind `toml` may stand the name of the file.
+        let block = |rest: &str| rest.split_once('\n').unwrap().1.split("```").next().unwrap().to_owned();
+        let blocks = guide.split("```toml").skip(1).map(block);
         // A guide also shows parts of files.
         texts.extend(blocks.filter(|block| reads(block)));
     }
