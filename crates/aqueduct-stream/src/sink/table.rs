@@ -66,6 +66,15 @@ pub(crate) fn same(columns: &[String], found: &FoundTable) -> bool {
     columns.len() == found.columns.len() && columns.iter().all(|column| found.columns.contains(column))
 }
 
+/// Refuses a table that the pipeline wrote and somebody removed: like a file that is gone, it is no empty one.
+pub(crate) fn gone(sink: &str, table: &str) -> SinkError {
+    let message = format!(
+        "table {table} is gone, and what was delivered to it; restore the database from a copy, or let it begin anew with \
+         what comes now (--accept-change)"
+    );
+    SinkError::Table { sink: sink.to_owned(), message }
+}
+
 /// Refuses a table that is there and that this sink could not write, or should not. `known` is how the
 /// pipeline wrote it before, if it did; with `widen` it may have other columns then.
 pub(crate) fn refuse_unfit(
