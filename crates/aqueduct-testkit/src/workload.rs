@@ -173,7 +173,7 @@ impl Workload {
     }
 
     /// Writes the input into a folder, which is made, and the pipeline file of the first run: the one that is
-    /// struck, unless [`Workload::has_before`].
+    /// struck, unless another comes before it.
     ///
     /// # Errors
     ///
