@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::cases::Test;
 pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
-pub(crate) use self::upkeep::{Checkpoint, Clean, Store};
+pub(crate) use self::upkeep::{Checkpoint, Clean, NEWEST, Store};
 
 /// Moves items from a source through stages into sinks, each exactly once.
 ///
@@ -109,7 +109,8 @@ pub(crate) struct Run {
     /// With --resume: remove what was written behind the checkpoint from files and from tables without a key
     #[arg(long, requires = "resume")]
     pub(crate) rollback: bool,
-    /// Run although the source, what a stage remembers, or the columns of a sink have changed since the last run
+    /// Run although the source, what a stage remembers, or the columns of a sink have changed since the last run, or a
+    /// table is gone
     #[arg(long)]
     pub(crate) accept_change: bool,
     #[command(flatten)]

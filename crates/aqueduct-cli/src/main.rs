@@ -28,17 +28,24 @@ fn main() -> ExitCode {
     let flags = Flags::parse();
     if let Command::Reference { what } = &flags.command {
         output::data(&reference::markdown(*what));
-        return Exit::Done.into();
+        return ended(Exit::Done).into();
     }
     // Two threads carry timers and signals; the work has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(commands::run(flags)).into(),
+        Ok(runtime) => ended(runtime.block_on(commands::run(flags))).into(),
         Err(error) => {
             output::error(&error);
             Exit::Failed.into()
         }
     }
+}
+
+/// A command whose data did not arrive has failed, whatever else it did.
+fn ended(exit: Exit) -> Exit {
+    let Some(error) = output::lost() else { return exit };
+    output::message(&format!("error: the standard output cannot be written: {error}"));
+    if matches!(exit, Exit::Done | Exit::Nothing) { Exit::Failed } else { exit }
 }
 
 /// Reads the plan of the crash checker. Only in builds that are made for it.

@@ -2,20 +2,38 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
 use crate::flags::Format;
 
-/// Writes data. A reader that went away (`| head`) is not an error.
+/// The first error with which data could not be written.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes data. A reader that went away (`| head`) is not an error; any other failure is for [`lost`].
 pub(crate) fn data(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    keep(io::stdout().lock().write_all(text.as_bytes()));
 }
 
 /// Writes one line of data.
 pub(crate) fn data_line(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{text}");
+    keep(writeln!(out, "{text}"));
+}
+
+fn keep(result: io::Result<()>) {
+    if let Err(error) = result
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(error);
+    }
+}
+
+/// Gives the error with which data could not be written, such as a full disk. To be asked at the very end.
+pub(crate) fn lost() -> Option<&'static io::Error> {
+    keep(io::stdout().lock().flush());
+    LOST.get()
 }
 
 /// Writes a message for people.

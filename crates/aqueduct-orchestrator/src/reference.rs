@@ -18,7 +18,13 @@ pub fn config_markdown() -> String {
          sink in the middle. Unknown keys are errors. In paths, tables, keys, columns and kept fields `${env:NAME}`\n\
          and `${file:PATH}` are replaced by a variable and by the content of a file; a plain `${` is written `$${`.\n\
          Errors and reports show the reference and never its value. Relative paths start at the folder of the\n\
-         pipeline file.\n",
+         pipeline file.\n\n\
+         Stages run in the order of the file. Without `branch`, stages and sinks take what no `route` has sent away.\n\
+         The `path` of a source is one file, or a pattern that stands for many. Worked out with examples:\n\
+         [csv, patterns, compressed files](../guides/sources-and-files.md),\n\
+         [a route with branches](../guides/survive-anything.md#send-items-different-ways),\n\
+         [programs](../guides/exec.md), [expressions](../guides/expressions.md) and\n\
+         [cases](../guides/test-a-pipeline.md).\n",
     );
     for section in keys::sections() {
         let heading = match (section.heading, section.of_type) {

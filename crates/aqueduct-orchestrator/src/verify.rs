@@ -63,6 +63,7 @@ impl Verification {
 }
 
 const RESTORE: &str = "restore the database from a copy, or start over with aqueduct clean --all --outputs";
+const MOVE_AWAY: &str = "restore the database from a copy, or move it away to start over";
 const RESTORE_FILE: &str = "restore the file from a copy, or start over with aqueduct clean --all --outputs";
 const REPORT: &str = "please report it; until then restore the database from a copy";
 
@@ -90,7 +91,7 @@ pub async fn verify(spec: &PipelineSpec) -> Result<Option<Verification>, Inspect
             Ok(store) => store,
             Err(OpenError::Missing { .. }) => continue,
             Err(OpenError::Damaged { source, .. }) => {
-                found.damage(name, format!("it is no SQLite database any more: {source}"), RESTORE);
+                found.damage(name, format!("it is no SQLite database any more: {source}"), MOVE_AWAY);
                 known = true;
                 continue;
             }
@@ -99,7 +100,7 @@ pub async fn verify(spec: &PipelineSpec) -> Result<Option<Verification>, Inspect
         match look(&mut store, spec, path, index == 0, &mut found).await {
             Ok(here) => known |= here,
             Err(ReadError::Damaged { source, .. }) => {
-                found.damage(&name, format!("a page of it cannot be read: {source}"), RESTORE);
+                found.damage(&name, format!("a page of it cannot be read: {source}"), MOVE_AWAY);
                 known = true;
             }
             Err(ReadError::Backend(error)) => {

@@ -20,6 +20,12 @@ pub enum SourceError {
         /// The path.
         path: PathBuf,
     },
+    /// The path is a pipe, a socket or a device, which has no end or cannot be read twice.
+    #[error("the input {} is a pipe or a device and no file; a source of type = \"stdin\" reads from a pipe", path.display())]
+    Special {
+        /// The path.
+        path: PathBuf,
+    },
     /// A path with a pattern in it names no file.
     #[error("the input {pattern} matches no file; a pattern is made of *, ?, [..] and ** for folders")]
     NoMatch {
@@ -51,7 +57,8 @@ pub enum SourceError {
     },
     /// A compressed file becomes more than it may.
     #[error(
-        "the input {} became {bytes} bytes out of {packed}; the limit is {limit} (source key {key}), which a file made          to fill disks passes; raise it if this one is right",
+        "the input {} became {bytes} bytes out of {packed}; the limit is {limit} (source key {key}), which a file made to fill disks \
+         passes; raise it if this one is right",
         path.display()
     )]
     Expansion {
@@ -147,7 +154,7 @@ pub enum DecodeError {
         source: JsonError,
     },
     /// The row has another number of fields than there are columns.
-    #[error("line {line}: {found} fields, but there are {expected} columns{}", beside(*found, *expected, near))]
+    #[error("line {line}: {}{}", against(*found, *expected), beside(*found, *expected, near))]
     Fields {
         /// The line on which the row begins, counted from 1.
         line: u64,
@@ -215,6 +222,12 @@ pub enum DecodeError {
 }
 
 /// Where the fields and the columns part.
+fn against(found: usize, expected: usize) -> String {
+    let s = |count: usize| if count == 1 { "" } else { "s" };
+    let are = if expected == 1 { "is" } else { "are" };
+    format!("{found} field{}, but there {are} {expected} column{}", s(found), s(expected))
+}
+
 fn beside(found: usize, expected: usize, near: &str) -> String {
     if found < expected {
         format!("; {near} is the first that has none")

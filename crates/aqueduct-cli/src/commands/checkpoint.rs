@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::load;
 use crate::exit::Exit;
-use crate::flags::{Checkpoint as Flags, Format, Look};
+use crate::flags::{Checkpoint as Flags, Format, Look, NEWEST};
 use crate::output;
 
 /// One checkpoint, the same shape in `ls` and `show`.
@@ -41,7 +41,7 @@ struct Totals {
 pub(super) async fn checkpoint(flags: Flags) -> Exit {
     let (look, name, one) = match flags {
         Flags::Ls(look) => (look, None, false),
-        Flags::Show { look, name } => (look, name, true),
+        Flags::Show { look, name } => (look, Some(name).filter(|name| name != NEWEST), true),
     };
     let spec = match load(&look.file) {
         Ok(spec) => spec,

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use aqueduct_orchestrator::{PipelineSpec, RunRequest, assemble};
-use aqueduct_stream::{Preview, PreviewItem, RunError};
+use aqueduct_stream::{Preview, PreviewItem};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -57,10 +57,7 @@ pub(super) async fn preview(spec: &PipelineSpec, flags: &Run, request: RunReques
         Ok(preview) => preview,
         Err(error) => {
             output::error(&error);
-            return match error {
-                RunError::Config(_) | RunError::Source(_) => Exit::Config,
-                _ => Exit::Failed,
-            };
+            return super::run::of_error(&error);
         }
     };
     match flags.output.output {

@@ -169,6 +169,7 @@ pub(super) fn of_error(error: &RunError) -> Exit {
         | RunError::Source(
             SourceError::Missing { .. }
             | SourceError::Folder { .. }
+            | SourceError::Special { .. }
             | SourceError::NoMatch { .. }
             | SourceError::Pattern { .. }
             | SourceError::Config(_),

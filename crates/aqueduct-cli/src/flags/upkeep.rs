@@ -4,17 +4,20 @@ use clap::{Args, Subcommand};
 
 use super::{Look, Output, PipelineFile};
 
+/// Stands for the name of the newest checkpoint.
+pub(crate) const NEWEST: &str = "newest";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Checkpoint {
     /// Lists the kept checkpoints, the newest last: name, commit, time, items read
     Ls(Look),
     /// Shows one checkpoint: its positions and its totals
     Show {
+        /// Which one, as `checkpoint ls` prints it, or `newest`
+        #[arg(value_name = "NAME", default_value = NEWEST)]
+        name: String,
         #[command(flatten)]
         look: Look,
-        /// Which one, as `checkpoint ls` prints it [default: the newest]
-        #[arg(value_name = "NAME")]
-        name: Option<String>,
     },
 }
 

@@ -137,6 +137,18 @@ fn an_existing_table_with_a_strangers_rows() {
     folder.run(&[]).fails(1, &["table items already holds rows that this pipeline did not write"]);
 }
 
+/// The next run made the table anew with the new rows only, and nobody was told.
+#[test]
+fn a_table_that_somebody_removed() {
+    let folder = Folder::new(TO_TABLE, numbers(3));
+    assert_eq!(folder.run(&[]).code, 0);
+    folder.sql("out.db", "drop table items");
+    folder.write("in.jsonl", numbers(4));
+    folder.run(&[]).fails(1, &["table items is gone, and what was delivered to it", "--accept-change"]);
+    assert_eq!(folder.run(&["--accept-change"]).code, 0);
+    assert_eq!(folder.sql("out.db", "select n || '' from items"), "3");
+}
+
 #[test]
 fn two_processes_on_one_data_folder() {
     let folder = Folder::new(TO_FILE, numbers(3));

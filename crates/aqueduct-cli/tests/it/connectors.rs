@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::{Call, Folder, numbers};
+use crate::support::{Call, Folder, TO_TABLE, numbers};
 
 /// From a source with these lines to one JSON lines file.
 fn from(source: &str) -> Folder {
@@ -33,54 +33,70 @@ fn a_csv_file_with_types_and_a_bad_row() {
     assert_eq!(folder.reasons(), ["line 3, column passed: \"x\" is not an integer of 64 bits"]);
 }
 
+/// From `in.csv` with this content; gives the exit code, what came out, and the reasons.
+fn csv(content: impl AsRef<[u8]>) -> (i32, String, Vec<String>) {
+    let folder = from("type = \"csv\"\npath = \"in.csv\"");
+    folder.write("in.csv", content);
+    (folder.run(&[]).code, folder.read("out.jsonl"), folder.reasons())
+}
+
+#[test]
+fn ragged_rows_are_set_aside_and_name_the_column() {
+    let (code, out, reasons) = csv("a,b\n1\n1,2\n1,2,3\n");
+    assert_eq!((code, out.as_str()), (3, "{\"a\":\"1\",\"b\":\"2\"}\n"));
+    let expected = [
+        "line 2: 1 field, but there are 2 columns; b is the first that has none",
+        "line 4: 3 fields, but there are 2 columns; b is the last of them; a delimiter inside of a field needs quotes \
+         around the field",
+    ];
+    assert_eq!(reasons, expected);
+}
+
+#[test]
+fn a_quote_that_is_never_closed_takes_what_follows_and_loses_none_of_it() {
+    let folder = from("type = \"csv\"\npath = \"in.csv\"");
+    folder.write("in.csv", "a,b\n1,2\n3,\"x\n5,6\n");
+    assert_eq!(folder.run(&[]).code, 3);
+    assert_eq!(folder.read("out.jsonl"), "{\"a\":\"1\",\"b\":\"2\"}\n");
+    let reason = "line 3, column b: a quote is opened and never closed; a quote inside of quotes is doubled";
+    assert_eq!(folder.reasons(), [reason]);
+    let letter = folder.call(&["dlq", "export"]).json();
+    assert_eq!(letter["original"]["text"], "3,\"x\n5,6");
+    // The limit of a row is the limit of what a quote can take.
+    let (code, out, reasons) = csv(format!("a,b\n1,\"{}\n2,3\n", "x".repeat(2 << 20)));
+    assert_eq!((code, out.as_str()), (3, "{\"a\":\"2\",\"b\":\"3\"}\n"));
+    assert!(reasons[0].starts_with("line 2 has 2097156 bytes; the limit is 1048576"), "{reasons:?}");
+}
+
+#[test]
+fn ten_thousand_columns_are_read_and_are_too_many_for_a_table() {
+    let row = |cell: fn(usize) -> String| (0..10_000).map(cell).collect::<Vec<_>>().join(",");
+    let content = format!("{}\n{}\n1,2\n", row(|n| format!("c{n}")), row(|n| n.to_string()));
+    let (code, out, reasons) = csv(&content);
+    assert_eq!((code, out.lines().count()), (3, 1));
+    assert!(out.starts_with("{\"c0\":\"0\",") && out.ends_with(",\"c9999\":\"9999\"}\n"));
+    assert_eq!(reasons, ["line 3: 2 fields, but there are 10000 columns; c2 is the first that has none"]);
+    let table = TO_TABLE.replace("\"jsonl\"", "\"csv\"").replace("in.jsonl", "in.csv");
+    let folder = Folder::new(&table, "");
+    folder.write("in.csv", content);
+    folder.run(&[]).fails(1, &["table items would have more than 2000 columns", "map stage"]);
+}
+
+#[test]
+fn a_delimiter_in_the_header_is_part_of_a_name_when_it_is_quoted() {
+    let (code, out, _) = csv("\"a,b\",c\n1,2\n");
+    assert_eq!((code, out.as_str()), (0, "{\"a,b\":\"1\",\"c\":\"2\"}\n"));
+    // Without quotes it makes a column, and each row lacks a field for it.
+    let (code, out, reasons) = csv("a,b,c\n1,2\n");
+    assert_eq!((code, out.as_str()), (3, ""));
+    assert_eq!(reasons, ["line 2: 2 fields, but there are 3 columns; c is the first that has none"]);
+}
+
 #[test]
 fn a_header_that_is_wrong() {
     let folder = from("type = \"csv\"\npath = \"in.csv\"");
     folder.write("in.csv", "id,id\n1,2\n");
     folder.run(&[]).fails(1, &["the header of in.csv (line 1): \"id\" is there twice"]);
-}
-
-#[test]
-fn rows_that_do_not_fit_and_a_quote_that_is_never_closed() {
-    let folder = from("type = \"csv\"\npath = \"in.csv\"");
-    folder.write("in.csv", "id,name\n1\n2,b,c\n3,ok\n4,\"open\n5,inside\n");
-    assert_eq!(folder.run(&[]).code, 3);
-    assert_eq!(folder.read("out.jsonl"), "{\"id\":\"3\",\"name\":\"ok\"}\n");
-    let reasons = [
-        "line 2: 1 fields, but there are 2 columns; name is the first that has none",
-        "line 3: 3 fields, but there are 2 columns; name is the last of them; a delimiter inside of a field needs \
-         quotes around the field",
-        "line 5, column name: a quote is opened and never closed; a quote inside of quotes is doubled",
-    ];
-    assert_eq!(folder.reasons(), reasons);
-}
-
-#[test]
-fn a_header_with_the_delimiter_in_a_name_and_10_000_columns() {
-    let folder = from("type = \"csv\"\npath = \"in.csv\"");
-    folder.write("in.csv", "id,\"price, net\"\n1,2.50\n");
-    assert_eq!(folder.run(&[]).code, 0);
-    assert_eq!(folder.read("out.jsonl"), "{\"id\":\"1\",\"price, net\":\"2.50\"}\n");
-    let folder = from("type = \"csv\"\npath = \"in.csv\"");
-    let line = |prefix: &str| (0..10_000).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>().join(",");
-    folder.write("in.csv", format!("{}\n{}\n", line("column"), line("")));
-    assert_eq!(folder.run(&[]).code, 0);
-    let item: serde_json::Value = serde_json::from_str(&folder.read("out.jsonl")).unwrap();
-    assert_eq!(item.as_object().unwrap().len(), 10_000);
-    assert_eq!(item["column9999"], "9999");
-}
-
-#[test]
-fn a_compressed_file_that_grows_without_end_is_stopped_with_the_key_that_raises_the_cap() {
-    let folder = from("type = \"jsonl\"\npath = \"in.jsonl.gz\"");
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    let zeros = vec![0; 1024 * 1024];
-    for _ in 0..96 {
-        gzip.write_all(&zeros).unwrap();
-    }
-    folder.write("in.jsonl.gz", gzip.finish().unwrap());
-    folder.run(&[]).fails(1, &["in.jsonl.gz became ", "expanded_ratio_max"]);
-    assert_eq!(folder.read("out.jsonl"), "");
 }
 
 #[test]
@@ -111,6 +127,59 @@ fn a_compressed_file_and_half_of_it() {
     assert_eq!(folder.read("out.jsonl"), numbers(1000));
     folder.write("in.jsonl.gz", gzip);
     assert_eq!(folder.run(&[]).code, 4);
+}
+
+#[test]
+fn a_file_made_to_fill_disks_is_an_error_and_not_a_full_memory() {
+    let folder = from("type = \"jsonl\"\npath = \"in.jsonl.gz\"");
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..80 {
+        bomb.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    folder.write("in.jsonl.gz", bomb.finish().unwrap());
+    folder.run(&[]).fails(
+        1,
+        &["the limit is 200 (source key expanded_ratio_max), which a file made to fill disks passes; raise it"],
+    );
+    // It is one line of white space.
+    assert_eq!(folder.run(&["--set", "source.expanded_ratio_max=1000000"]).code, 3);
+    folder
+        .run(&["--set", "source.expanded_bytes_max=1000"])
+        .fails(1, &["the limit is 1000 (source key expanded_bytes_max)"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_or_a_device_is_no_file() {
+    let folder = from("type = \"lines\"\npath = \"/dev/zero\"");
+    folder.run(&[]).fails(78, &["the input /dev/zero is a pipe or a device and no file"]);
+    let pipe = from("type = \"jsonl\"\npath = \"pipe\"");
+    assert!(pipe.program("mkfifo", &["pipe"]).status().unwrap().success());
+    pipe.run(&[]).fails(78, &["pipe is a pipe or a device and no file", "type = \"stdin\""]);
+    pipe.run(&["--dry-run"]).fails(78, &["pipe is a pipe or a device"]);
+    let call = pipe.call(&["check", "--connect"]);
+    assert!(call.out.contains("failed  source: the input pipe is a pipe or a device"), "{call:?}");
+}
+
+/// The reader of a pipe waits, and a dry run had no thread for that: it panicked.
+#[test]
+fn a_dry_run_of_the_standard_input() {
+    for source in ["type = \"stdin\"", "type = \"stdin\"\nformat = \"csv\""] {
+        let folder = from(source);
+        let mut command = folder.command(&["run", "--dry-run", "--limit", "1"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        pipe.write_all(b"{\"n\":0}\n{\"n\":1}\n").unwrap();
+        drop(pipe);
+        let call = Call::of(child.wait_with_output().unwrap());
+        assert_eq!(
+            (call.code, call.err.as_str()),
+            (0, "1 item looked at; nothing was written\n"),
+            "{call:?}"
+        );
+        assert_eq!(folder.run(&["--dry-run"]).code, 4);
+    }
 }
 
 #[test]

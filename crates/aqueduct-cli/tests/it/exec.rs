@@ -28,6 +28,63 @@ fn the_program_runs_in_the_folder_of_the_file() {
     assert_eq!(folder.read("out.jsonl").lines().count(), 30);
 }
 
+/// Runs 5 items through a program; gives the call and what was delivered.
+fn badly(program: &str, keys: &str) -> (Folder, Call, u64) {
+    let folder = with_program(program, &format!("on_error = \"dead-letter\"\n{keys}"));
+    folder.write("in.jsonl", numbers(5));
+    let call = folder.run(&["-o", "json"]);
+    let delivered = call.json()["delivered"].as_u64().unwrap();
+    assert_eq!(folder.read("out.jsonl").lines().count() as u64, delivered, "{call:?}");
+    (folder, call, delivered)
+}
+
+#[test]
+fn a_program_that_never_answers_costs_its_items_and_no_more() {
+    let keys = "timeout_seconds = 0.05\nretry = { attempts = 1 }";
+    let (folder, call, delivered) = badly("for line in sys.stdin: pass", keys);
+    assert_eq!((call.code, delivered), (3, 0), "{call:?}");
+    assert_eq!(folder.reasons(), ["python3 did not answer within 0.05 s and was ended"; 5]);
+}
+
+#[test]
+fn a_program_that_answers_everything_twice_loses_and_doubles_nothing() {
+    let (_, call, delivered) =
+        badly("for line in sys.stdin: print(line, line, sep='', end='', flush=True)", "");
+    assert_eq!((call.code, delivered), (0, 5), "{call:?}");
+}
+
+#[test]
+fn a_program_that_answers_for_another_item_or_dies_at_once_stops_the_run_and_sets_nothing_aside() {
+    let wrong = "
+for line in sys.stdin:
+    request = json.loads(line)
+    print(json.dumps({'id': 'a0a0a9', 'item': request['item']}), flush=True)
+";
+    let dies = "sys.exit(3)";
+    for (program, reason) in [
+        (wrong, "it answered item \"a0a0a9\", which it was not given; it was started again 1 times"),
+        (dies, "python3 ended with exit status: 3; it was started again 1 times"),
+    ] {
+        let (folder, call, delivered) = badly(program, "restarts_max = 1");
+        call.fails(1, &["s failed on item a0a0a0; everything before it is committed", reason]);
+        assert_eq!((delivered, folder.reasons().len()), (0, 0), "{call:?}");
+    }
+}
+
+#[test]
+fn a_program_that_writes_to_standard_error_for_ever_still_works() {
+    let program = "
+import threading
+def noise():
+    while True: print('noise ' * 100, file=sys.stderr)
+threading.Thread(target=noise, daemon=True).start()
+for line in sys.stdin: print(line, end='', flush=True)
+os._exit(0)
+";
+    let (_, call, delivered) = badly(program, "");
+    assert_eq!((call.code, delivered), (0, 5), "{call:?}");
+}
+
 #[test]
 fn a_missing_program_ends_the_run_before_it_begins() {
     let folder = with_program("", "");

@@ -55,6 +55,21 @@ fn a_failed_sync_stops_the_run_and_is_not_tried_again() {
 /// Root may write anywhere, so a run as root is given to the user `nobody`, with a copy of the binary that this
 /// user can reach: the checkout may lie in a private home.
 #[cfg(unix)]
+#[cfg(target_os = "linux")]
+#[test]
+fn data_that_cannot_be_written_makes_a_command_fail() {
+    let folder = Folder::new(TO_FILE, numbers(3));
+    for arguments in [&["status"][..], &["run", "-o", "json"], &["explain"], &["reference", "cli"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let call = Call::of(folder.command(arguments).stdout(full).output().unwrap());
+        // A pipeline that has not run yet has no data to print.
+        if arguments != ["status"] {
+            call.fails(1, &["the standard output cannot be written: No space left on device"]);
+        }
+    }
+    assert_eq!(folder.read("out.jsonl"), numbers(3), "the run itself is done");
+}
+
 #[test]
 fn a_read_only_folder_is_named() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};

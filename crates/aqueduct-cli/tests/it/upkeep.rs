@@ -18,15 +18,15 @@ fn checkpoints_are_listed_and_shown() {
     assert_eq!(newest["positions"][0]["partition"], "in.jsonl");
     assert_eq!(newest["positions"][0]["position"]["offset"], numbers(20).len());
     let name = listed[3]["name"].as_str().unwrap();
-    let shown = folder.call(&["checkpoint", "show", "pipeline.toml", name]);
+    let shown = folder.call(&["checkpoint", "show", name, "pipeline.toml"]);
     for piece in [&format!("checkpoint {name}: commit"), "read 8,", "in.jsonl: byte 64, line 9 comes next"] {
         assert!(shown.out.contains(piece), "{piece:?} is not in\n{}", shown.out);
     }
     assert_eq!(folder.call(&["checkpoint", "ls"]).out.lines().count(), 16);
     assert_eq!(folder.call(&["checkpoint", "ls", "-o", "jsonl"]).out.lines().count(), 16);
-    folder
-        .call(&["checkpoint", "show", "pipeline.toml", "none"])
-        .fails(1, &["no checkpoint none; there are", name]);
+    folder.call(&["checkpoint", "show", "none"]).fails(1, &["no checkpoint none; there are", name]);
+    let of_file = folder.call(&["checkpoint", "show", "newest", "pipeline.toml", "-o", "json"]);
+    assert_eq!(of_file.json(), newest);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::committer::Database;
 use crate::error::RunError;
 use crate::paths::same_file_key;
 use crate::sink::SqliteSink;
-use crate::sink::table::{Shape, refuse_unfit, same};
+use crate::sink::table::{Shape, gone, refuse_unfit, same};
 
 /// What a table is looked at for.
 pub(super) struct Ask<'a> {
@@ -69,6 +69,9 @@ impl Databases {
         let found = store.table(&table.table).await?;
         let shape = Arc::new(Shape::new(sink, &table.table, conflict));
         let Some(found) = found else {
+            if known.is_some() && !widen {
+                return Err(gone(sink, &table.table).into());
+            }
             if let Some(columns) = &table.columns {
                 shape.fix(columns.clone())?;
             }

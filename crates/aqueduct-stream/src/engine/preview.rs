@@ -17,23 +17,28 @@ use crate::pipeline::{NamedSink, Pipeline, SinkKind};
 use crate::preview::{Preview, PreviewItem, PreviewStep, Shown};
 use crate::sink::Encode;
 use crate::sink::table::{Shape, TableEncoder};
-use crate::source::SourceContext;
+use crate::source::{Source, SourceContext};
 use crate::stage::{Lane, Work};
 use crate::ways::Ways;
 
 /// Takes the first `items_max` items of the input through all stages, one at a time.
 pub(crate) async fn preview(mut pipeline: Pipeline, items_max: usize) -> Result<Preview, RunError> {
     pipeline.check()?;
-    let Some(mut source) = pipeline.source.take() else {
+    let Some(source) = pipeline.source.take() else {
         return Err(crate::ConfigError::Missing { missing: "source" }.into());
     };
-    source.start(&SourceContext {
+    let context = SourceContext {
         clock: pipeline.options.clock.clone(),
         shutdown: pipeline.options.shutdown.clone(),
         runtime: Handle::current(),
-    });
+    };
     let shared = shared(pipeline, source.decoder())?;
-    let partitions = source.partitions()?;
+    let (mut source, partitions) = waiting(source, move |source| {
+        source.start(&context);
+        source.partitions()
+    })
+    .await;
+    let partitions = partitions?;
     for step in &shared.steps {
         step.open().await?;
     }
@@ -41,9 +46,13 @@ pub(crate) async fn preview(mut pipeline: Pipeline, items_max: usize) -> Result<
     let mut random = Random::seeded(0);
     for (index, _) in partitions.iter().enumerate() {
         let id = aqueduct_core::PartitionId(u32::try_from(index).unwrap_or(u32::MAX));
-        source.open(index, id, None)?;
+        let opened;
+        (source, opened) = waiting(source, move |source| source.open(index, id, None)).await;
+        opened?;
         while preview.items.len() < items_max {
-            let Some(chunk) = source.next(1)? else { break };
+            let chunk;
+            (source, chunk) = waiting(source, |source| source.next(1)).await;
+            let Some(chunk) = chunk? else { break };
             if chunk.items > 0 {
                 let mut batch = Batch::new(preview.items.len() as u64, chunk);
                 preview.items.push(follow(&shared, &mut batch, &mut random).await);
@@ -54,6 +63,21 @@ pub(crate) async fn preview(mut pipeline: Pipeline, items_max: usize) -> Result<
         step.close().await;
     }
     Ok(preview)
+}
+
+/// Lets the source work on a thread that may wait, as it has one in a run: a pipe blocks until somebody writes.
+async fn waiting<T: Send + 'static>(
+    mut source: Box<dyn Source>,
+    work: impl FnOnce(&mut dyn Source) -> T + Send + 'static,
+) -> (Box<dyn Source>, T) {
+    let worked = tokio::task::spawn_blocking(move || {
+        let result = work(&mut *source);
+        (source, result)
+    });
+    match worked.await {
+        Ok(worked) => worked,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }
 
 /// What the stages need, without anything to write to.

@@ -49,6 +49,8 @@ enum Fault {
     Ended,
     /// It broke the protocol.
     Protocol(String),
+    /// It broke the protocol over an item that it no longer has, so none that it has is to blame.
+    Repeated(String),
 }
 
 pub(super) struct Driver {
@@ -161,8 +163,8 @@ impl Driver {
                 Ok(Event::Took) => {}
                 Ok(Event::Line(line)) if line.trim_ascii().is_empty() => {}
                 Ok(Event::Line(line)) => {
-                    if let Err(text) = self.take(&line) {
-                        self.fail(Fault::Protocol(text)).await;
+                    if let Err(fault) = self.take(&line) {
+                        self.fail(fault).await;
                     }
                 }
                 Ok(Event::TooLong) => {
@@ -202,13 +204,16 @@ impl Driver {
     }
 
     /// Takes a line as an answer.
-    fn take(&mut self, line: &[u8]) -> Result<(), String> {
-        let answer = answer::read(line)?;
+    fn take(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let answer = answer::read(line).map_err(Fault::Protocol)?;
         let Some(at) = self.in_flight.iter().position(|task| task.request.id == answer.id) else {
             return Err(if self.answered.contains(&answer.id) {
-                format!("it answered item {} twice", answer.id)
+                Fault::Repeated(format!("it answered item {} twice", answer.id))
             } else {
-                format!("it answered item {:?}, which it was not given", shortened(&answer.id))
+                Fault::Protocol(format!(
+                    "it answered item {:?}, which it was not given",
+                    shortened(&answer.id)
+                ))
             });
         };
         if at == 0 {
@@ -232,7 +237,7 @@ impl Driver {
         let clock = self.settings.clock.clone();
         let program = self.settings.called();
         let had: Vec<Task> = self.in_flight.drain(..).collect();
-        let alone = had.len() == 1;
+        let alone = had.len() == 1 && !matches!(fault, Fault::Repeated(_));
         self.answered.clear();
         self.failures = self.failures.saturating_add(1);
         match fault {
@@ -255,7 +260,7 @@ impl Driver {
                 with_last_lines(&mut text, &lines);
                 self.last_words = Some(text);
             }
-            Fault::Protocol(what) => {
+            Fault::Protocol(what) | Fault::Repeated(what) => {
                 let mut text = format!("{program} was ended: {what}");
                 with_last_lines(&mut text, &process.kill_now(&clock).await);
                 self.last_words = Some(text);

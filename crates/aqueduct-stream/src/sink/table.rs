@@ -57,9 +57,22 @@ impl SqliteSink {
     }
 }
 
+/// The most columns of a table, the one of the item's id included: what SQLite is built with where nobody says
+/// otherwise (sqlite.org/limits.html, SQLITE_MAX_COLUMN).
+const COLUMNS_MAX: usize = 2000;
+
 /// Tells whether a table has these columns, in any order.
 pub(crate) fn same(columns: &[String], found: &FoundTable) -> bool {
     columns.len() == found.columns.len() && columns.iter().all(|column| found.columns.contains(column))
+}
+
+/// Refuses a table that the pipeline wrote and somebody removed: like a file that is gone, it is no empty one.
+pub(crate) fn gone(sink: &str, table: &str) -> SinkError {
+    let message = format!(
+        "table {table} is gone, and what was delivered to it; restore the database from a copy, or let it begin anew with \
+         what comes now (--accept-change)"
+    );
+    SinkError::Table { sink: sink.to_owned(), message }
 }
 
 /// Refuses a table that is there and that this sink could not write, or should not. `known` is how the
@@ -143,7 +156,8 @@ impl Shape {
         let mut columns: Vec<String> = Vec::new();
         for (_, record) in records {
             for (key, _) in record.fields() {
-                if !columns.iter().any(|column| column == key) {
+                // Beyond the most there may be, the rest does not matter.
+                if columns.len() < COLUMNS_MAX && !columns.iter().any(|column| column == key) {
                     columns.push(key.to_owned());
                 }
             }
@@ -153,6 +167,13 @@ impl Shape {
 
     fn check(&self, columns: &[String]) -> Result<(), SinkError> {
         let refuse = |message: String| Err(SinkError::Table { sink: self.sink.clone(), message });
+        if columns.len() >= COLUMNS_MAX {
+            return refuse(format!(
+                "table {} would have more than {COLUMNS_MAX} columns with the one of the item's id, which is the most; keep \
+                 the fields that matter in a map stage",
+                self.name
+            ));
+        }
         for (at, column) in columns.iter().enumerate() {
             if column.eq_ignore_ascii_case(ITEM_ID) {
                 return refuse(format!(

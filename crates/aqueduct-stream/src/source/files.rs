@@ -324,6 +324,10 @@ fn listed(path: &Path, name: String) -> Result<Listed, SourceError> {
     if metadata.is_dir() {
         return Err(SourceError::Folder { path: path.to_owned() });
     }
+    // Opening a pipe waits for somebody to write, and a device may have no end.
+    if !metadata.is_file() {
+        return Err(SourceError::Special { path: path.to_owned() });
+    }
     Ok(Listed { path: path.to_owned(), name, bytes: metadata.len() })
 }
 

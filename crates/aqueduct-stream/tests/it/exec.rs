@@ -290,6 +290,16 @@ async fn the_first_of_two_answers_stands() {
     assert!(text.contains("it answered item a0a0") && text.contains(" twice"), "{text}");
 }
 
+/// The second answer comes while the next item is alone with the program; that item was dead-lettered for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_item_is_blamed_for_a_second_answer_to_another() {
+    let folder = Folder::new();
+    folder.write_numbers(5);
+    let always = special(&folder, "say(id=id, item=item)").build().unwrap();
+    let report = run_with(&folder, always, OnError::DeadLetter).await.unwrap();
+    assert_eq!(report.counts, Counts { read: 5, delivered: 5, ..Counts::default() });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn standard_error_never_holds_a_program_up() {
     let folder = Folder::new();

@@ -253,7 +253,7 @@ async fn files_of_one_pattern_may_have_their_columns_in_any_order() {
     };
     run().await.unwrap();
     assert_eq!(folder.read("out.jsonl"), "{\"x\":\"1\",\"y\":\"2\"}\n{\"y\":\"3\",\"x\":\"4\"}\n");
-    let expected = "in b.csv: line 3: 1 fields, but there are 2 columns; x is the first that has none";
+    let expected = "in b.csv: line 3: 1 field, but there are 2 columns; x is the first that has none";
     assert_eq!(folder.letters().await[0].0, expected);
     folder.write("a.csv", "x,y\n1,2\n6,7\n");
     run().await.unwrap();
