@@ -15,6 +15,7 @@
 //! * [`Counts`] is the ledger of a run. It balances, or something was lost.
 //! * [`ErrorClass`] says what to do about an error; retries, breakers and metrics read it and nothing else.
 //! * [`Clock`] and [`Random`] are the only sources of time and chance, so a test can own both.
+//! * [`Keyed`] holds one shared thing for each key, in bounded number.
 //! * [`Shutdown`] asks a run to drain, then to stop.
 //! * [`Verdict`] is what a caller says of a call, to whoever decides about the next one.
 //!
@@ -53,6 +54,7 @@ mod counts;
 pub mod failpoint;
 mod item;
 pub mod json;
+mod keyed;
 mod position;
 mod random;
 mod rfc3339;
@@ -64,6 +66,7 @@ pub use clock::{Busy, Clock, Instant, ManualClock, Timestamp};
 pub use counts::{Counts, Imbalance};
 pub use item::{Item, ItemId, ItemIdError, PartitionId, Payload, PayloadError, SourceId, TypedPayload};
 pub use json::{Record, RecordBuilder};
+pub use keyed::{Forget, Keyed};
 pub use position::{Fence, Position, Revision};
 pub use random::Random;
 pub use rfc3339::TimestampError;

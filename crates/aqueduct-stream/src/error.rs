@@ -221,13 +221,14 @@ pub enum DecodeError {
     },
 }
 
-/// Where the fields and the columns part.
+/// How many fields stand against how many columns.
 fn against(found: usize, expected: usize) -> String {
     let s = |count: usize| if count == 1 { "" } else { "s" };
     let are = if expected == 1 { "is" } else { "are" };
     format!("{found} field{}, but there {are} {expected} column{}", s(found), s(expected))
 }
 
+/// Where the fields and the columns part.
 fn beside(found: usize, expected: usize, near: &str) -> String {
     if found < expected {
         format!("; {near} is the first that has none")

@@ -5,4 +5,5 @@
 mod clock;
 mod counts;
 mod item;
+mod keyed;
 mod shutdown;
