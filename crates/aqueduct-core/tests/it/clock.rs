@@ -64,3 +64,17 @@ fn a_manual_clock_knows_of_work_that_does_not_wait_for_it() {
     assert!(!manual.is_busy());
     drop(Clock::system().busy());
 }
+
+#[test]
+fn the_ticks_never_run_ahead() {
+    let clock = Clock::system();
+    let mut last = clock.coarse();
+    for _ in 0..10_000 {
+        let coarse = clock.coarse();
+        assert!(coarse >= last && coarse <= clock.now());
+        last = coarse;
+    }
+    let (manual, hand) = Clock::manual(Timestamp(0));
+    hand.advance(Duration::from_secs(1));
+    assert_eq!(manual.coarse(), manual.now());
+}
