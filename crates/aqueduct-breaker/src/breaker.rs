@@ -1,32 +1,48 @@
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use aqueduct_core::{Clock, Instant, Verdict};
+use aqueduct_core::{Clock, Forget, Instant, Verdict};
 
 use crate::config::Config;
 use crate::error::{CallError, Refusal, Why};
 use crate::machine::{Grant, Machine, Mode, Snapshot, State, Transition};
+use crate::metrics::Metrics;
 
 /// A circuit breaker that threads share.
 ///
-/// A closed circuit is asked without a lock, and so is an open one; a call that ends takes one for a few
-/// nanoseconds, and nobody waits for anything else under it.
+/// A closed circuit is asked without a lock, and so is an open one. A call that ends takes one for a few nanoseconds,
+/// except where it cannot change anything: it went well, and so did everything else in a full window of calls.
 pub struct Breaker {
     clock: Clock,
+    /// Guards the state. Nothing under it waits, and the observer is called outside of it.
     machine: Mutex<Machine>,
-    /// Twice the generation, plus one where every call passes. Written under the lock, read without it: a reader
-    /// that sees an old one gets a grant that does not count.
+    /// The generation and what holds for it; see the flags. Written under the lock, read without it: a reader that
+    /// sees an old one gets a grant that does not count, or counts nothing where nothing had to be counted when it
+    /// began to end.
     gate: AtomicU64,
     /// Until when nothing passes, in nanoseconds of the clock; 0 where that is not known. Written like the gate.
     until: AtomicU64,
+    /// From how many nanoseconds on a call is slow. Written like the gate.
+    slow_after: AtomicU64,
     /// Refusals without the lock. Relaxed: it is only added up.
     refused: AtomicU64,
     observer: Option<Box<Observer>>,
+    metrics: Option<Metrics>,
 }
 
 type Observer = dyn Fn(&Transition) + Send + Sync;
+
+/// Every call passes without being asked about.
+const PASSES: u64 = 1;
+/// A call that goes well and is not slow changes nothing.
+const STEADY: u64 = 2;
+/// How long a call takes matters.
+const TIMED: u64 = 4;
+const FLAG_BITS: u32 = 3;
 
 impl Breaker {
     /// A closed circuit on this clock.
@@ -35,8 +51,8 @@ impl Breaker {
         Self::seeded(config, clock, 0)
     }
 
-    /// The same, with the seed of the chance in how long it stays open. Breakers of one service on many machines
-    /// want different seeds.
+    /// The same, with the seed of the chance in how long it stays open and in what it sheds. Breakers of one service
+    /// on many machines want different seeds.
     #[must_use]
     pub fn seeded(config: Config, clock: Clock, seed: u64) -> Self {
         let breaker = Self {
@@ -44,8 +60,10 @@ impl Breaker {
             machine: Mutex::new(Machine::new(config, seed)),
             gate: AtomicU64::new(0),
             until: AtomicU64::new(0),
+            slow_after: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             observer: None,
+            metrics: None,
         };
         breaker.publish(&breaker.lock());
         breaker
@@ -58,25 +76,43 @@ impl Breaker {
         self
     }
 
+    /// Counts calls and changes there. Breakers may share one, as those of all hosts of one service do.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
     /// Asks for a call. The permit gives itself back when it is dropped.
     ///
     /// # Errors
     ///
     /// [`Refusal`], with the time to wait where that is known.
-    pub fn try_acquire(&self) -> Result<Permit<'_>, Refusal> {
-        let now = self.clock.now();
-        let gate = self.gate.load(Ordering::Acquire);
-        let grant = if gate & 1 == 1 {
-            Grant { generation: gate >> 1, counted: true }
-        } else {
-            let wait = Instant::default().after(nanos(self.until.load(Ordering::Acquire))).since(now);
-            if !wait.is_zero() {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(Refusal::new(Why::Open, Some(wait)));
-            }
-            self.change(|machine| machine.try_acquire(now))?
-        };
-        Ok(Permit { breaker: self, grant: Some(grant), begun: now })
+    pub fn try_acquire(&self) -> Result<Permit<&Self>, Refusal> {
+        let (grant, begun) = self.grant()?;
+        Ok(Permit { breaker: self, grant: Some(grant), begun })
+    }
+
+    /// Asks for a call, and gives a permit that may outlive the caller.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_acquire`](Self::try_acquire).
+    pub fn try_acquire_owned(self: &Arc<Self>) -> Result<Permit<Arc<Self>>, Refusal> {
+        let (grant, begun) = self.grant()?;
+        Ok(Permit { breaker: Arc::clone(self), grant: Some(grant), begun })
+    }
+
+    /// Says why a call would be refused now, without asking for one; see [`Machine::refuses`].
+    #[must_use]
+    pub fn refuses(&self) -> Option<Refusal> {
+        if self.gate.load(Ordering::Acquire) & PASSES != 0 {
+            return None;
+        }
+        self.still_open().or_else(|| {
+            let now = self.clock.now();
+            self.lock().refuses(now)
+        })
     }
 
     /// Makes a call if it may be made. An error counts as a failure; [`Breaker::call_with`] lets you say otherwise.
@@ -92,7 +128,6 @@ impl Breaker {
     where
         F: AsyncFnOnce() -> Result<T, E>,
     {
-        let judge = |result: &Result<T, E>| if result.is_ok() { Verdict::Success } else { Verdict::FAILURE };
         self.call_with(judge, call).await
     }
 
@@ -171,35 +206,99 @@ impl Breaker {
         snapshot
     }
 
-    fn finish(&self, grant: Grant, begun: Instant, verdict: Verdict) {
-        let now = self.clock.now();
-        self.change(|machine| machine.finish(now, grant, verdict, now.since(begun)));
+    /// The right to a call, and when it began if that matters.
+    fn grant(&self) -> Result<(Grant, Option<Instant>), Refusal> {
+        let gate = self.gate.load(Ordering::Acquire);
+        let granted = if gate & PASSES != 0 {
+            Ok(Grant { generation: gate >> FLAG_BITS, counted: true })
+        } else if let Some(refusal) = self.still_open() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            Err(refusal)
+        } else {
+            let now = self.clock.now();
+            self.change(|machine| machine.try_acquire(now))
+        };
+        match granted {
+            Ok(grant) => Ok((grant, (gate & TIMED != 0).then(|| self.clock.now()))),
+            Err(refusal) => {
+                if let Some(metrics) = &self.metrics {
+                    metrics.refused.increment();
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// The refusal of a circuit whose time is not over. The ticks are late by some milliseconds and never early, so
+    /// it may refuse a little longer than it must.
+    fn still_open(&self) -> Option<Refusal> {
+        let until = self.until.load(Ordering::Acquire);
+        if until == 0 {
+            return None;
+        }
+        let wait = Instant::default().after(Duration::from_nanos(until)).since(self.clock.coarse());
+        (!wait.is_zero()).then(|| Refusal::new(Why::Open, Some(wait)))
+    }
+
+    /// Takes a verdict. Out of line, so that the permit's two ends share it.
+    fn finish(&self, grant: Grant, begun: Option<Instant>, verdict: Verdict) {
+        if let Some(metrics) = &self.metrics {
+            metrics.ended(verdict);
+        }
+        let ended = begun.map(|begun| (begun, self.clock.now()));
+        let took = ended.map_or(Duration::ZERO, |(begun, now)| now.since(begun));
+        let gate = self.gate.load(Ordering::Acquire);
+        if verdict == Verdict::Success
+            && gate & STEADY != 0
+            && grant.generation == gate >> FLAG_BITS
+            && nanos(took) <= self.slow_after.load(Ordering::Acquire)
+        {
+            return;
+        }
+        let now = || ended.map_or_else(|| self.clock.now(), |(_, now)| now);
+        self.change(|machine| machine.finish_at(now, grant, verdict, took));
     }
 
     /// Does something under the lock, then tells the readers without it and the observer what has changed.
     fn change<T>(&self, work: impl FnOnce(&mut Machine) -> T) -> T {
         let mut machine = self.lock();
-        let before = machine.last_transition();
+        let before = machine.changes();
         let done = work(&mut machine);
-        let after = machine.last_transition();
         self.publish(&machine);
+        let transition = if machine.changes() == before { None } else { machine.last_transition() };
         drop(machine);
-        if let (Some(observer), Some(transition)) = (&self.observer, after.filter(|_| after != before)) {
-            observer(&transition);
+        if let Some(transition) = transition {
+            self.tell(&transition);
         }
         done
     }
 
-    fn publish(&self, machine: &Machine) {
-        let gate = machine.passes().map_or(0, |generation| generation << 1 | 1);
-        let until = machine
-            .open_until()
-            .map_or(0, |until| u64::try_from(until.elapsed_since_start().as_nanos()).unwrap_or(u64::MAX));
-        if self.gate.load(Ordering::Relaxed) != gate {
-            self.gate.store(gate, Ordering::Release);
+    #[cold]
+    fn tell(&self, transition: &Transition) {
+        if let Some(metrics) = &self.metrics {
+            metrics.changed(transition);
         }
-        if self.until.load(Ordering::Relaxed) != until {
-            self.until.store(until, Ordering::Release);
+        if let Some(observer) = &self.observer {
+            observer(transition);
+        }
+    }
+
+    fn publish(&self, machine: &Machine) {
+        let flag = |flag: u64, set: bool| if set { flag } else { 0 };
+        let slow_after = machine.slow_after();
+        let gate = machine.generation() << FLAG_BITS
+            | flag(PASSES, machine.passes())
+            | flag(STEADY, machine.is_steady())
+            | flag(TIMED, slow_after.is_some());
+        // Stores are dearer than loads, and most calls change nothing.
+        for (seen, now) in [
+            (&self.until, machine.open_until().map_or(0, |until| nanos(until.elapsed_since_start()))),
+            (&self.slow_after, slow_after.map_or(u64::MAX, nanos)),
+            (&self.gate, gate),
+        ] {
+            if seen.load(Ordering::Relaxed) != now {
+                seen.store(now, Ordering::Release);
+            }
         }
     }
 
@@ -209,25 +308,46 @@ impl Breaker {
     }
 }
 
+impl Forget for Breaker {
+    /// Closed and without a failure in its window, or left alone for longer than it may stay open.
+    fn may_forget(&self, now: Instant) -> bool {
+        self.lock().may_forget(now)
+    }
+}
+
+impl Drop for Breaker {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.metrics {
+            let machine = self.machine.get_mut().unwrap_or_else(PoisonError::into_inner);
+            metrics.gone(machine.state());
+        }
+    }
+}
+
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaker").field("machine", &*self.lock()).finish_non_exhaustive()
     }
 }
 
-fn nanos(nanos: u64) -> std::time::Duration {
-    std::time::Duration::from_nanos(nanos)
+/// What a call says of the other side where nobody says otherwise: an error is a failure.
+pub(crate) fn judge<T, E>(result: &Result<T, E>) -> Verdict {
+    if result.is_ok() { Verdict::Success } else { Verdict::FAILURE }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The right to make one call. Dropped without a verdict it says nothing, and a probe is free for another call.
 #[must_use = "a permit that is dropped at once lets no call be counted"]
-pub struct Permit<'a> {
-    breaker: &'a Breaker,
+pub struct Permit<B: Deref<Target = Breaker>> {
+    breaker: B,
     grant: Option<Grant>,
-    begun: Instant,
+    begun: Option<Instant>,
 }
 
-impl Permit<'_> {
+impl<B: Deref<Target = Breaker>> Permit<B> {
     /// Says what came of the call. The time since the permit was given is how long it took.
     pub fn finish(mut self, verdict: Verdict) {
         if let Some(grant) = self.grant.take() {
@@ -236,7 +356,7 @@ impl Permit<'_> {
     }
 }
 
-impl Drop for Permit<'_> {
+impl<B: Deref<Target = Breaker>> Drop for Permit<B> {
     fn drop(&mut self) {
         if let Some(grant) = self.grant.take() {
             self.breaker.finish(grant, self.begun, Verdict::Ignore);
@@ -244,7 +364,7 @@ impl Drop for Permit<'_> {
     }
 }
 
-impl fmt::Debug for Permit<'_> {
+impl<B: Deref<Target = Breaker>> fmt::Debug for Permit<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit").field("grant", &self.grant).finish_non_exhaustive()
     }

@@ -25,6 +25,7 @@ pub struct Config {
     pub(crate) failure_rate: Option<f64>,
     pub(crate) slow: Option<Slow>,
     pub(crate) consecutive_failures: Option<u32>,
+    pub(crate) shedding: Option<Shedding>,
     pub(crate) open_first: Duration,
     pub(crate) open_factor: f64,
     pub(crate) open_max: Duration,
@@ -39,6 +40,33 @@ pub struct Config {
 pub(crate) struct Slow {
     pub(crate) after: Duration,
     pub(crate) rate: f64,
+}
+
+/// How a closed circuit turns away a share of its calls that grows with the share that fails, instead of all of them at
+/// once.
+///
+/// With `n` calls in the window of which `ok` succeeded, a call is refused with the probability
+/// `((n - ok / success_rate) / (n + 1)) ^ (1 / aggression)`, at most `share_max`, and never below the minimum of calls.
+/// A share of the calls always passes, and what comes of them brings the others back. Calls that were refused are not
+/// in the window, as in Envoy; the book counts them, which sheds more the more is asked.
+///
+/// Source: Beyer et al., "Site Reliability Engineering", 2016, chapter 21, "Client-side throttling"; the exponent and
+/// the cap are those of Envoy's admission control filter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shedding {
+    /// The share of successes down to which nothing is refused. Above 0 and up to 1; at 1 the first failure counts.
+    pub success_rate: f64,
+    /// 1 refuses in proportion; more refuses more and earlier. From 1 to 100.
+    pub aggression: f64,
+    /// The largest share that is refused. Above 0 and below 1: at 1 nobody would find out that all is well again.
+    pub share_max: f64,
+}
+
+impl Default for Shedding {
+    /// Envoy's: from 95 % successes on, in proportion, at most 80 %.
+    fn default() -> Self {
+        Self { success_rate: 0.95, aggression: 1.0, share_max: 0.8 }
+    }
 }
 
 /// What was written about a breaker. [`build`](Self::build) checks it.
@@ -63,6 +91,7 @@ impl Config {
             failure_rate: Some(0.5),
             slow: None,
             consecutive_failures: None,
+            shedding: None,
             open_first: Duration::from_secs(5),
             open_factor: 2.0,
             open_max: Duration::from_mins(1),
@@ -110,6 +139,13 @@ impl Builder {
     /// Opens after so many failures with no success between, whatever the window holds. Default: never; at least 1.
     pub fn consecutive_failures(mut self, failures: impl Into<Option<u32>>) -> Self {
         self.0.consecutive_failures = failures.into();
+        self
+    }
+
+    /// Refuses a share of the calls while it is closed. Default: none. Together with rates it sheds first and opens
+    /// later; without them it never opens.
+    pub fn shedding(mut self, shedding: impl Into<Option<Shedding>>) -> Self {
+        self.0.shedding = shedding.into();
         self
     }
 
@@ -168,11 +204,22 @@ impl Builder {
         if let Some(failures) = config.consecutive_failures {
             within("consecutive_failures", failures, 1, u32::MAX)?;
         }
-        if config.failure_rate.is_none() && config.slow.is_none() && config.consecutive_failures.is_none() {
+        if let Some(Shedding { success_rate, aggression, share_max }) = config.shedding {
+            share("shedding.success_rate", success_rate)?;
+            if !(1.0..=100.0).contains(&aggression) {
+                return Err(wrong("shedding.aggression", aggression, "1 to 100"));
+            }
+            if !(share_max > 0.0 && share_max < 1.0) {
+                return Err(wrong("shedding.share_max", share_max, "above 0 and below 1"));
+            }
+        }
+        let opens =
+            config.failure_rate.is_some() || config.slow.is_some() || config.consecutive_failures.is_some();
+        if !opens && config.shedding.is_none() {
             return Err(ConfigError {
                 field: "failure_rate",
                 value: "none".to_owned(),
-                allowed: "none only with slow_calls or consecutive_failures, or it would never open"
+                allowed: "none only with slow_calls, consecutive_failures or shedding, or it would never refuse a call"
                     .to_owned(),
             });
         }

@@ -34,6 +34,7 @@ pub(crate) enum Why {
     Open,
     HalfOpen,
     Forced,
+    Shed,
 }
 
 impl Refusal {
@@ -41,12 +42,30 @@ impl Refusal {
         Self { retry_after, why }
     }
 
+    /// The circuit was open a moment ago, and may be asked again at once.
+    #[cfg(feature = "tower")]
+    pub(crate) fn just_over() -> Self {
+        Self::new(Why::Open, Some(Duration::ZERO))
+    }
+
     fn in_words(self) -> String {
         match (self.why, self.retry_after) {
             (Why::Open, Some(wait)) => format!("the circuit is open; ask again in {wait:?}"),
             (Why::Open, None) => "the circuit is open".to_owned(),
             (Why::HalfOpen, _) => "the circuit is half-open, and all its probes are under way".to_owned(),
+            (Why::Shed, _) => {
+                "too many calls have failed, and this one is among the share that is turned away".to_owned()
+            }
             (Why::Forced, _) => "the circuit is held open by hand".to_owned(),
+        }
+    }
+}
+
+impl<E: Classified> Classified for CallError<E> {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Refused(refusal) => refusal.class(),
+            Self::Failed(error) => error.class(),
         }
     }
 }

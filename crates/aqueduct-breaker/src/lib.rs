@@ -76,11 +76,21 @@
 mod breaker;
 mod config;
 mod error;
+#[cfg(feature = "tower")]
+mod layer;
 mod machine;
+mod metrics;
+#[cfg(feature = "tower")]
+mod service;
 mod window;
 
 pub use breaker::{Breaker, Permit};
-pub use config::{Builder, Config, Window};
+pub use config::{Builder, Config, Shedding, Window};
 pub use error::{CallError, ConfigError, Refusal};
+#[cfg(feature = "tower")]
+pub use layer::BreakerLayer;
 pub use machine::{Grant, Machine, Mode, Reason, Snapshot, State, Transition};
+pub use metrics::{Metrics, MetricsError};
+#[cfg(feature = "tower")]
+pub use service::{Circuit, CircuitFuture, Judge, ResultJudge};
 pub use window::Tally;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aqueduct_core::{Instant, Random, Verdict};
 
-use crate::config::Config;
+use crate::config::{Config, Shedding};
 use crate::error::{Refusal, Why};
 use crate::window::{Counted, Tally};
 
@@ -62,6 +62,8 @@ pub enum Reason {
 pub struct Transition {
     /// When.
     pub at: Instant,
+    /// From what.
+    pub from: State,
     /// To what.
     pub to: State,
     /// Why.
@@ -110,6 +112,7 @@ pub struct Machine {
     generation: u64,
     refused: u64,
     transitions: VecDeque<Transition>,
+    changes: u64,
     random: Random,
 }
 
@@ -137,6 +140,7 @@ impl Machine {
             generation: 0,
             refused: 0,
             transitions: VecDeque::with_capacity(Self::TRANSITIONS_KEPT),
+            changes: 0,
             random: Random::seeded(seed),
         }
     }
@@ -178,6 +182,14 @@ impl Machine {
                 Reason::Waited,
             );
         }
+        if matches!(self.phase, Phase::Closed) {
+            let tally = self.window.tally(now);
+            let share = self.shed_share(tally);
+            // No chance is drawn where nothing is shed, so that a seed gives the same times as before.
+            if share > 0.0 && self.random.unit() < share {
+                return Err(Refusal::new(Why::Shed, None));
+            }
+        }
         if let Phase::HalfOpen { since, granted, done } = self.phase {
             if now.since(since) > self.config.half_open_max {
                 let wait = self.open(now, Reason::ProbesLate, None);
@@ -197,6 +209,18 @@ impl Machine {
     ///
     /// O(1), without allocation.
     pub fn finish(&mut self, now: Instant, grant: Grant, verdict: Verdict, took: Duration) {
+        self.finish_at(|| now, grant, verdict, took);
+    }
+
+    /// The same, for a caller to whom the time costs more than the rest: it is asked for where something depends on
+    /// it.
+    pub(crate) fn finish_at(
+        &mut self,
+        now: impl Fn() -> Instant,
+        grant: Grant,
+        verdict: Verdict,
+        took: Duration,
+    ) {
         if !grant.counted || grant.generation != self.generation || self.mode == Mode::Disabled {
             return;
         }
@@ -214,16 +238,18 @@ impl Machine {
         let slow = self.config.slow.is_some_and(|slow| took > slow.after);
         self.consecutive = if failed { self.consecutive.saturating_add(1) } else { 0 };
         match self.phase {
-            Phase::HalfOpen { .. } => self.probed(now, failed, slow, retry_after),
+            Phase::HalfOpen { .. } => self.probed(now(), failed, slow, retry_after),
             Phase::Closed => {
-                self.window.push(now, failed, slow);
-                if let Some(reason) = self.trips(now) {
+                let tally = self.window.push(&now, failed, slow);
+                if let Some(reason) = self.trips(tally) {
+                    let now = now();
                     match self.mode {
                         Mode::Automatic => {
                             self.open(now, reason, retry_after);
                         }
                         Mode::MetricsOnly => {
-                            self.note(Transition { at: now, to: State::Open, reason, real: false });
+                            let from = State::Closed;
+                            self.note(Transition { at: now, from, to: State::Open, reason, real: false });
                             self.window.clear();
                             self.consecutive = 0;
                         }
@@ -237,11 +263,11 @@ impl Machine {
     }
 
     /// Whether what is counted opens the circuit.
-    fn trips(&mut self, now: Instant) -> Option<Reason> {
+    fn trips(&self, tally: Tally) -> Option<Reason> {
         if self.config.consecutive_failures.is_some_and(|most| self.consecutive >= most) {
             return Some(Reason::ConsecutiveFailures);
         }
-        let Tally { calls, failed, slow } = self.window.tally(now);
+        let Tally { calls, failed, slow } = tally;
         if calls < self.config.minimum_calls {
             return None;
         }
@@ -249,6 +275,18 @@ impl Machine {
             return Some(Reason::FailureRate);
         }
         self.config.slow.filter(|limit| reaches(slow, calls, limit.rate)).map(|_| Reason::SlowRate)
+    }
+
+    /// The probability with which a call is turned away; see [`Shedding`].
+    fn shed_share(&self, tally: Tally) -> f64 {
+        let Some(Shedding { success_rate, aggression, share_max }) = self.config.shedding else { return 0.0 };
+        if tally.calls < self.config.minimum_calls {
+            return 0.0;
+        }
+        let (calls, succeeded) =
+            (f64::from(tally.calls), f64::from(tally.calls.saturating_sub(tally.failed)));
+        let share = (calls - succeeded / success_rate) / (calls + 1.0);
+        share.max(0.0).powf(1.0 / aggression).min(share_max)
     }
 
     /// Counts a probe, and decides as soon as the others cannot change the outcome.
@@ -290,12 +328,13 @@ impl Machine {
     }
 
     fn change(&mut self, now: Instant, to: Phase, reason: Reason) {
+        let from = self.state();
         self.phase = to;
         self.generation += 1;
         self.consecutive = 0;
         self.window.clear();
         let to = self.state();
-        self.note(Transition { at: now, to, reason, real: true });
+        self.note(Transition { at: now, from, to, reason, real: true });
     }
 
     fn note(&mut self, transition: Transition) {
@@ -303,6 +342,7 @@ impl Machine {
             self.transitions.pop_front();
         }
         self.transitions.push_back(transition);
+        self.changes += 1;
     }
 
     /// What it lets pass, as far as calls decide.
@@ -359,6 +399,41 @@ impl Machine {
         }
     }
 
+    /// Says why a call would be refused now, without asking for one. `None` may still be followed by a refusal: other
+    /// callers may be faster, and what shedding turns away is left to chance.
+    #[must_use]
+    pub fn refuses(&self, now: Instant) -> Option<Refusal> {
+        match (self.mode, self.phase) {
+            (Mode::ForcedOpen, _) => Some(Refusal::new(Why::Forced, None)),
+            (Mode::Automatic, Phase::Open { until }) => {
+                let wait = until.since(now);
+                (!wait.is_zero()).then(|| Refusal::new(Why::Open, Some(wait)))
+            }
+            (Mode::Automatic, Phase::HalfOpen { since, granted, .. }) => {
+                let full =
+                    granted >= self.config.half_open_calls && now.since(since) <= self.config.half_open_max;
+                full.then(|| Refusal::new(Why::HalfOpen, None))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a new machine in its place would do the same, as far as anybody would notice: closed and without a
+    /// failure, or open once and left alone since for longer than it may stay open.
+    pub(crate) fn may_forget(&self, now: Instant) -> bool {
+        self.mode == Mode::Automatic
+            && match self.phase {
+                Phase::Closed => {
+                    let tally = self.window.latest();
+                    tally.failed == 0 && tally.slow == 0 && self.consecutive == 0
+                }
+                Phase::Open { until } => now.since(until) > self.config.open_max,
+                Phase::HalfOpen { since, .. } => {
+                    now.since(since) > self.config.half_open_max.saturating_add(self.config.open_max)
+                }
+            }
+    }
+
     /// Until when nothing passes, if that is known.
     pub(crate) fn open_until(&self) -> Option<Instant> {
         match (self.mode, self.phase) {
@@ -367,14 +442,36 @@ impl Machine {
         }
     }
 
-    /// The generation, where every call passes without being asked about.
-    pub(crate) fn passes(&self) -> Option<u64> {
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether every call passes without being asked about.
+    pub(crate) fn passes(&self) -> bool {
         match (self.mode, self.phase) {
-            (Mode::Automatic, Phase::Closed) | (Mode::ForcedClosed | Mode::MetricsOnly, _) => {
-                Some(self.generation)
-            }
-            _ => None,
+            // What ran out of a window of time since only lowers the share, and whoever asks finds out.
+            (Mode::Automatic, Phase::Closed) => self.shed_share(self.window.latest()) <= 0.0,
+            (Mode::ForcedClosed | Mode::MetricsOnly, _) => true,
+            _ => false,
         }
+    }
+
+    /// Whether a call that goes well, and is not slow, changes nothing.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.passes()
+            && matches!(self.phase, Phase::Closed)
+            && self.consecutive == 0
+            && self.window.is_steady()
+    }
+
+    /// After how long a call is slow, if that matters.
+    pub(crate) fn slow_after(&self) -> Option<Duration> {
+        self.config.slow.map(|slow| slow.after)
+    }
+
+    /// How many changes there have been, those that were only reported included.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(crate) fn last_transition(&self) -> Option<Transition> {

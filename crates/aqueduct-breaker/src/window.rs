@@ -52,11 +52,12 @@ impl Counted {
         }
     }
 
-    /// Adds a call that ended now. O(1); for a window of time, amortised over its buckets.
-    pub(crate) fn push(&mut self, now: Instant, failed: bool, slow: bool) {
+    /// Adds a call that ended now, and gives what the window then holds. O(1); for a window of time, amortised over
+    /// its buckets. Only a window of time asks for the time.
+    pub(crate) fn push(&mut self, now: impl FnOnce() -> Instant, failed: bool, slow: bool) -> Tally {
         match self {
             Self::Calls(calls) => calls.push(failed, slow),
-            Self::Time(buckets) => buckets.push(now, failed, slow),
+            Self::Time(buckets) => buckets.push(now(), failed, slow),
         }
     }
 
@@ -64,6 +65,22 @@ impl Counted {
         match self {
             Self::Calls(calls) => calls.tally(),
             Self::Time(buckets) => buckets.tally(now),
+        }
+    }
+
+    /// What it held when it was touched last; of a window of time some may have run out since.
+    pub(crate) fn latest(&self) -> Tally {
+        match self {
+            Self::Calls(calls) => calls.tally(),
+            Self::Time(buckets) => buckets.latest(),
+        }
+    }
+
+    /// Whether one more success, and not a slow one, would leave it as it is.
+    pub(crate) fn is_steady(&self) -> bool {
+        match self {
+            Self::Calls(calls) => calls.is_steady(),
+            Self::Time(_) => false,
         }
     }
 

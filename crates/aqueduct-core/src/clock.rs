@@ -11,6 +11,9 @@ use tokio::sync::oneshot;
 pub struct Instant(Duration);
 
 impl Instant {
+    /// The start of the clock.
+    pub const ZERO: Self = Self(Duration::ZERO);
+
     /// The time since the clock was made.
     #[must_use]
     pub fn elapsed_since_start(self) -> Duration {

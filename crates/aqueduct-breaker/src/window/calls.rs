@@ -16,7 +16,7 @@ impl Calls {
         Self { words, size, next: 0, tally: Tally::default() }
     }
 
-    pub(super) fn push(&mut self, failed: bool, slow: bool) {
+    pub(super) fn push(&mut self, failed: bool, slow: bool) -> Tally {
         let (word, shift) = (self.next as usize / 32, self.next % 32 * 2);
         if self.tally.calls == self.size {
             let old = self.words[word] >> shift;
@@ -25,7 +25,13 @@ impl Calls {
         let bits = u64::from(failed) | u64::from(slow) << 1;
         self.words[word] = self.words[word] & !(3 << shift) | bits << shift;
         self.tally.add(Tally::one(failed, slow));
-        self.next = (self.next + 1) % self.size;
+        self.next = if self.next + 1 == self.size { 0 } else { self.next + 1 };
+        self.tally
+    }
+
+    /// Full of calls that went well, the ring is all zeros; one more turns it and changes nothing.
+    pub(super) fn is_steady(&self) -> bool {
+        self.tally == Tally { calls: self.size, failed: 0, slow: 0 }
     }
 
     pub(super) fn tally(&self) -> Tally {

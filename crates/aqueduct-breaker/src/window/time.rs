@@ -24,12 +24,17 @@ impl Buckets {
         }
     }
 
-    pub(super) fn push(&mut self, now: Instant, failed: bool, slow: bool) {
+    pub(super) fn push(&mut self, now: Instant, failed: bool, slow: bool) -> Tally {
         self.advance(now);
         let one = Tally::one(failed, slow);
         let at = self.at(self.newest);
         self.ring[at].add(one);
         self.tally.add(one);
+        self.tally
+    }
+
+    pub(super) fn latest(&self) -> Tally {
+        self.tally
     }
 
     pub(super) fn tally(&mut self, now: Instant) -> Tally {

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
-use aqueduct_breaker::{Breaker, CallError, Config, Mode, State};
+use aqueduct_breaker::{Breaker, CallError, Config, Machine, Mode, State, Window};
 use aqueduct_core::{Clock, Timestamp, Verdict};
 
 fn config() -> Config {
@@ -114,4 +114,51 @@ async fn a_call_is_made_judged_or_refused_and_something_else_done_instead() {
     assert_eq!(*changes.lock().unwrap(), [State::Open, State::HalfOpen, State::Closed]);
     breaker.set_mode(Mode::ForcedOpen);
     assert!(breaker.try_acquire().is_err());
+}
+
+proptest::proptest! {
+    /// The ways around the lock change nothing: a breaker does what its machine does.
+    #[test]
+    fn a_breaker_is_its_machine(
+        calls in proptest::collection::vec((0_u8..12, 0_u64..40), 1..400),
+        size in 1_u32..9,
+        slow in proptest::bool::ANY,
+        time in proptest::bool::ANY,
+    ) {
+        let (clock, hand) = Clock::manual(Timestamp(0));
+        let milli = Duration::from_millis(1);
+        let window = if time { Window::Time { buckets: size, each: milli * 50 } } else { Window::Calls(size) };
+        let mut builder = Config::builder().window(window).minimum_calls(size).failure_rate(0.6);
+        if slow {
+            builder = builder.slow_calls(milli * 20, 0.7);
+        }
+        let config = builder.open_for(milli * 100, 2.0, milli * 400).half_open(2, milli * 300).build().unwrap();
+        let breaker = Breaker::seeded(config.clone(), clock.clone(), 3);
+        let mut machine = Machine::new(config, 3);
+        for (outcome, takes) in calls {
+            let verdict = match outcome {
+                0..8 => Verdict::Success,
+                8..11 => Verdict::FAILURE,
+                _ => Verdict::Ignore,
+            };
+            let begun = clock.now();
+            let (permit, grant) = (breaker.try_acquire(), machine.try_acquire(begun));
+            proptest::prop_assert_eq!(permit.is_ok(), grant.is_ok());
+            hand.advance(milli * u32::try_from(takes).unwrap());
+            if let (Ok(permit), Ok(grant)) = (permit, grant) {
+                permit.finish(verdict);
+                machine.finish(clock.now(), grant, verdict, clock.now().since(begun));
+            }
+            let (ours, theirs) = (breaker.snapshot(), machine.snapshot(clock.now()));
+            proptest::prop_assert_eq!(ours, theirs);
+        }
+    }
+}
+
+#[test]
+fn breakers_and_permits_go_from_thread_to_thread() {
+    fn both<T: Send + Sync>() {}
+    both::<Breaker>();
+    both::<aqueduct_breaker::Permit<&Breaker>>();
+    both::<aqueduct_breaker::Permit<Arc<Breaker>>>();
 }

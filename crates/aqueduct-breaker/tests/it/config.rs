@@ -23,7 +23,22 @@ fn what_cannot_be_is_refused_with_its_range() {
         refused(builder().slow_calls(Duration::ZERO, 0.5)).starts_with("slow_calls is 0ns, allowed is 1ms")
     );
     assert!(refused(builder().consecutive_failures(0)).starts_with("consecutive_failures is 0"));
-    assert!(refused(builder().failure_rate(None)).contains("or it would never open"));
+    assert!(refused(builder().failure_rate(None)).contains("or it would never refuse"));
+    let shed = |shedding| refused(builder().shedding(shedding));
+    let right = aqueduct_breaker::Shedding::default();
+    assert_eq!(
+        shed(aqueduct_breaker::Shedding { success_rate: 0.0, ..right }),
+        "shedding.success_rate is 0, allowed is above 0 and up to 1"
+    );
+    assert_eq!(
+        shed(aqueduct_breaker::Shedding { aggression: 0.5, ..right }),
+        "shedding.aggression is 0.5, allowed is 1 to 100"
+    );
+    assert_eq!(
+        shed(aqueduct_breaker::Shedding { share_max: 1.0, ..right }),
+        "shedding.share_max is 1, allowed is above 0 and below 1"
+    );
+    assert!(builder().failure_rate(None).shedding(right).build().is_ok());
     let minute = Duration::from_secs(60);
     assert!(
         refused(builder().open_for(minute * 2, 2.0, minute))
