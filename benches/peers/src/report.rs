@@ -27,7 +27,13 @@ impl Report {
     }
 
     /// Measures both in turns and holds ours to at most `most` times the peer's.
-    pub(crate) fn ratio<A, B>(&mut self, name: &str, most: f64, ours: impl FnMut() -> A, peer: impl FnMut() -> B) {
+    pub(crate) fn ratio<A, B>(
+        &mut self,
+        name: &str,
+        most: f64,
+        ours: impl FnMut() -> A,
+        peer: impl FnMut() -> B,
+    ) {
         let seen = compare(ours, peer);
         let right = seen.ratio <= most;
         println!(
@@ -39,6 +45,14 @@ impl Report {
             seen.peer_ns,
             if right { "" } else { "   <-- MISSED" },
         );
+        self.hold(name, right);
+    }
+
+    /// Measures ours alone and holds its least time to so many nanoseconds.
+    pub(crate) fn cost<A>(&mut self, name: &str, most_ns: f64, mut ours: impl FnMut() -> A) {
+        let ns = cost(&mut ours);
+        let right = ns <= most_ns;
+        println!("{name}: {ns:.1} ns, at most {most_ns:.0}{}", if right { "" } else { "   <-- MISSED" });
         self.hold(name, right);
     }
 
@@ -74,15 +88,20 @@ pub(crate) struct Compared {
 /// Measures two sides in turns. A ratio is made within a round, so that what slows the machine slows both.
 pub(crate) fn compare<A, B>(mut ours: impl FnMut() -> A, mut peer: impl FnMut() -> B) -> Compared {
     let (ours_calls, peer_calls) = (calls_a_round(&mut ours), calls_a_round(&mut peer));
-    let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
-        .map(|_| (time(&mut ours, ours_calls), time(&mut peer, peer_calls)))
-        .collect();
+    let mut rounds: Vec<(f64, f64)> =
+        (0..ROUNDS).map(|_| (time(&mut ours, ours_calls), time(&mut peer, peer_calls))).collect();
     let least = |times: Vec<f64>| times.into_iter().fold(f64::INFINITY, f64::min);
     let ours_ns = least(rounds.iter().map(|round| round.0).collect());
     let peer_ns = least(rounds.iter().map(|round| round.1).collect());
     rounds.sort_by(|left, right| (left.0 / left.1).total_cmp(&(right.0 / right.1)));
     let at = |index: usize| rounds[index].0 / rounds[index].1;
     Compared { ratio: at(ROUNDS / 2), low: at(ROUNDS / 4), high: at(ROUNDS * 3 / 4), ours_ns, peer_ns }
+}
+
+/// The least time of one call, in nanoseconds.
+pub(crate) fn cost<A>(mut work: impl FnMut() -> A) -> f64 {
+    let calls = calls_a_round(&mut work);
+    (0..ROUNDS).map(|_| time(&mut work, calls)).fold(f64::INFINITY, f64::min)
 }
 
 fn calls_a_round<T>(work: &mut impl FnMut() -> T) -> u64 {

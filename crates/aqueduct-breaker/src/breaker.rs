@@ -65,7 +65,7 @@ impl Breaker {
             observer: None,
             metrics: None,
         };
-        breaker.publish(&breaker.lock());
+        breaker.publish_config(&breaker.lock());
         breaker
     }
 
@@ -194,7 +194,10 @@ impl Breaker {
 
     /// Behaves differently from now on; see [`Machine::set_config`].
     pub fn set_config(&self, config: Config) {
-        self.change(|machine| machine.set_config(config));
+        self.change(|machine| {
+            machine.set_config(config);
+            self.publish_config(machine);
+        });
     }
 
     /// Its figures.
@@ -285,21 +288,23 @@ impl Breaker {
 
     fn publish(&self, machine: &Machine) {
         let flag = |flag: u64, set: bool| if set { flag } else { 0 };
-        let slow_after = machine.slow_after();
+        let passes = machine.passes();
         let gate = machine.generation() << FLAG_BITS
-            | flag(PASSES, machine.passes())
-            | flag(STEADY, machine.is_steady())
-            | flag(TIMED, slow_after.is_some());
-        // Stores are dearer than loads, and most calls change nothing.
-        for (seen, now) in [
-            (&self.until, machine.open_until().map_or(0, |until| nanos(until.elapsed_since_start()))),
-            (&self.slow_after, slow_after.map_or(u64::MAX, nanos)),
-            (&self.gate, gate),
-        ] {
-            if seen.load(Ordering::Relaxed) != now {
-                seen.store(now, Ordering::Release);
-            }
+            | flag(PASSES, passes)
+            | flag(STEADY, passes && machine.is_steady())
+            | flag(TIMED, machine.slow_after().is_some());
+        // Most calls change nothing, and a store is dearer than a load. Where not every call passes, the time may have
+        // changed although the gate has not: a person has taken over.
+        if !passes || self.gate.load(Ordering::Relaxed) != gate {
+            let until = machine.open_until().map_or(0, |until| nanos(until.elapsed_since_start()));
+            self.until.store(until, Ordering::Release);
+            self.gate.store(gate, Ordering::Release);
         }
+    }
+
+    fn publish_config(&self, machine: &Machine) {
+        self.slow_after.store(machine.slow_after().map_or(u64::MAX, nanos), Ordering::Release);
+        self.publish(machine);
     }
 
     /// Nothing under this lock panics, so a poisoned one still guards whole figures.

@@ -456,7 +456,7 @@ impl Machine {
         }
     }
 
-    /// Whether a call that goes well, and is not slow, changes nothing.
+    /// Whether a call that passes, goes well and is not slow changes nothing.
     pub(crate) fn is_steady(&self) -> bool {
         self.passes()
             && matches!(self.phase, Phase::Closed)
@@ -479,7 +479,7 @@ impl Machine {
     }
 }
 
-/// Whether `part` of `whole` is at least this share.
+/// Whether `part` of `whole` is at least this share, which is above 0. Mostly there is no part, and no need to multiply.
 fn reaches(part: u32, whole: u32, share: f64) -> bool {
-    f64::from(part) >= share * f64::from(whole)
+    part > 0 && f64::from(part) >= share * f64::from(whole)
 }

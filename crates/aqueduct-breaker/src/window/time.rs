@@ -8,18 +8,25 @@ use super::Tally;
 #[derive(Debug)]
 pub(crate) struct Buckets {
     ring: Box<[Tally]>,
-    each: Duration,
-    /// The newest bucket, counted from the start of the clock.
+    /// The length of a bucket in nanoseconds.
+    each: u64,
+    /// The newest bucket, counted from the start of the clock, its place in the ring, and when it ends. Most calls
+    /// fall into it and need no division.
     newest: u64,
+    at: usize,
+    ends: u64,
     tally: Tally,
 }
 
 impl Buckets {
     pub(super) fn new(buckets: u32, each: Duration) -> Self {
+        let each = nanos(each).max(1);
         Self {
             ring: vec![Tally::default(); buckets as usize].into(),
             each,
             newest: 0,
+            at: 0,
+            ends: each,
             tally: Tally::default(),
         }
     }
@@ -27,18 +34,17 @@ impl Buckets {
     pub(super) fn push(&mut self, now: Instant, failed: bool, slow: bool) -> Tally {
         self.advance(now);
         let one = Tally::one(failed, slow);
-        let at = self.at(self.newest);
-        self.ring[at].add(one);
+        self.ring[self.at].add(one);
         self.tally.add(one);
-        self.tally
-    }
-
-    pub(super) fn latest(&self) -> Tally {
         self.tally
     }
 
     pub(super) fn tally(&mut self, now: Instant) -> Tally {
         self.advance(now);
+        self.tally
+    }
+
+    pub(super) fn latest(&self) -> Tally {
         self.tally
     }
 
@@ -49,24 +55,27 @@ impl Buckets {
 
     /// Forgets the buckets that have run out. A clock that goes back changes nothing.
     fn advance(&mut self, now: Instant) {
-        let bucket = now.elapsed_since_start().as_nanos() / self.each.as_nanos();
-        let bucket = u64::try_from(bucket).unwrap_or(u64::MAX);
-        if bucket <= self.newest {
+        let now = nanos(now.elapsed_since_start());
+        if now < self.ends {
             return;
         }
-        if bucket - self.newest >= self.ring.len() as u64 {
+        let bucket = now / self.each;
+        let passed = usize::try_from(bucket - self.newest).unwrap_or(usize::MAX);
+        if passed >= self.ring.len() {
             self.clear();
         } else {
-            for old in self.newest + 1..=bucket {
-                let at = self.at(old);
-                let gone = std::mem::take(&mut self.ring[at]);
+            for _ in 0..passed {
+                self.at = if self.at + 1 == self.ring.len() { 0 } else { self.at + 1 };
+                let gone = std::mem::take(&mut self.ring[self.at]);
                 self.tally.take(gone);
             }
         }
         self.newest = bucket;
+        self.ends = (bucket + 1).saturating_mul(self.each);
     }
+}
 
-    fn at(&self, bucket: u64) -> usize {
-        usize::try_from(bucket % self.ring.len() as u64).unwrap_or(0)
-    }
+/// 584 years fit.
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -44,6 +44,17 @@ fn sixty_four_threads_never_have_a_probe_too_many() {
 }
 
 #[test]
+fn a_person_takes_over_an_open_circuit_at_once() {
+    let (clock, _hand) = Clock::manual(Timestamp(0));
+    let breaker = Breaker::new(config(), clock);
+    open(&breaker);
+    breaker.set_mode(Mode::ForcedOpen);
+    assert_eq!(breaker.try_acquire().unwrap_err().to_string(), "the circuit is held open by hand");
+    breaker.set_mode(Mode::Disabled);
+    assert!(breaker.refuses().is_none() && breaker.try_acquire().is_ok());
+}
+
+#[test]
 fn calls_on_many_threads_are_all_counted() {
     let (clock, _) = Clock::manual(Timestamp(0));
     let config =
