@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::docs::Check;
 use crate::process::{self, Root, UsageError};
-use crate::{Result, bench, crash, docs, floors, quickstart, test, tidy};
+use crate::{Result, alone, bench, crash, docs, floors, quickstart, test, tidy};
 
 /// One check. It runs alone as `cargo xtask ci NAME`.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "floors", does: "every dependency goes down", run: |root| done(floors::run(root)) },
     Step { name: "clippy", does: "no warning, with and without features", run: clippy },
     Step { name: "test", does: "unit and behaviour tests", run: |root| done(test::run(root, &[])) },
+    Step { name: "alone", does: "each part builds and packs by itself", run: |root| done(alone::run(root)) },
+    Step { name: "examples", does: "the parts' examples run", run: |root| done(alone::examples(root)) },
     Step { name: "doc-tests", does: "the examples in the documentation", run: doc_tests },
     Step { name: "docs", does: "the documentation builds without a warning", run: rustdoc },
     Step {
@@ -39,6 +41,7 @@ pub(crate) const STEPS: &[Step] = &[
         run: |root| done(crash::run(root, &["--short".to_owned()])),
     },
     Step { name: "benches", does: "the benches compile", run: benches },
+    Step { name: "peers", does: "the comparison with others compiles", run: peers },
     Step {
         name: "quickstart",
         does: "the README's first steps work on a fresh clone",
@@ -122,6 +125,14 @@ fn deny(root: &Root) -> Result<Note> {
 
 fn benches(root: &Root) -> Result<Note> {
     done(process::run(&mut root.cargo(&["bench", "--quiet", "--no-run", "--manifest-path", bench::MANIFEST])))
+}
+
+/// A workspace of its own, which no other step reads.
+fn peers(root: &Root) -> Result<Note> {
+    process::run(&mut root.cargo(&["fmt", "--check", "--manifest-path", bench::PEERS]))?;
+    let mut command = root.cargo(&["clippy", "--quiet", "--all-targets", "--manifest-path", bench::PEERS]);
+    command.arg("--target-dir").arg(root.target.join("peers"));
+    done(process::run(command.args(["--", "-D", "warnings"])))
 }
 
 fn done(result: Result) -> Result<Note> {

@@ -7,10 +7,12 @@ use crate::process::UsageError;
 /// One command as it was typed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    Alone,
     Bench { name: Option<String> },
     Ci { step: Option<String> },
     Crash { args: Vec<String> },
     Docs { check: Check },
+    Examples,
     Floors,
     Help,
     Quickstart,
@@ -25,6 +27,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("test [ARGS]", "the tests without the doc tests; ARGS go to `cargo test`"),
     ("tidy", "reads every tracked file: stories, names, links, manifests"),
     ("floors", "fails on a dependency that goes sideways or up"),
+    ("alone", "builds each part with no feature, each and all, and looks at what would be packed"),
+    ("examples", "runs the examples of the parts"),
     ("docs [--check]", "writes the generated references, or tells whether they are current"),
     (
         "crash [--points N] [--kind KIND|all] [--short]",
@@ -52,12 +56,14 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Usage
     let Some(name) = args.next() else { return Ok(Command::Help) };
     let command = match name.as_str() {
         "help" | "--help" | "-h" => Command::Help,
+        "alone" => Command::Alone,
         "bench" => Command::Bench { name: args.next() },
         "ci" => Command::Ci { step: args.next() },
         "crash" => Command::Crash { args: args.by_ref().collect() },
         "docs" => Command::Docs {
             check: if args.next_if_eq("--check").is_some() { Check::Only } else { Check::AndWrite },
         },
+        "examples" => Command::Examples,
         "floors" => Command::Floors,
         "quickstart" => Command::Quickstart,
         "setup" => Command::Setup,

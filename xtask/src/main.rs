@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who started it")]
 
+mod alone;
 mod bench;
 mod ci;
 mod crash;
@@ -42,10 +43,12 @@ fn dispatch() -> Result {
     let root = Root::find()?;
     match command {
         Command::Help => print!("{}", flags::help()),
+        Command::Alone => alone::run(&root)?,
         Command::Bench { name } => bench::run(&root, name.as_deref())?,
         Command::Ci { step } => ci::run(&root, step.as_deref())?,
         Command::Crash { args } => crash::run(&root, &args)?,
         Command::Docs { check } => docs::run(&root, check)?,
+        Command::Examples => alone::examples(&root)?,
         Command::Floors => floors::run(&root)?,
         Command::Quickstart => quickstart::run(&root)?,
         Command::Setup => setup::run(&root)?,

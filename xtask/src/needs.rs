@@ -57,6 +57,15 @@ pub(crate) const NEEDS: &[Need] = &[
         apt: Some("sqlite3"),
         brew: Some("sqlite"),
     },
+    Need {
+        program: "redis-server",
+        reason: "is what the shared rate limiter counts in",
+        probe: &["--version"],
+        systems: &["linux", "macos"],
+        refused: "it is there and does not start; install it again",
+        apt: Some("redis-server"),
+        brew: Some("redis"),
+    },
 ];
 
 /// Makes sure that everything the tests need is there, installing what is missing where that is possible.

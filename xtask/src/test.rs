@@ -1,6 +1,9 @@
 use crate::process::{self, Root};
 use crate::{Result, needs};
 
+/// Features that add tests and change nothing else; those of the crash checker are not among them.
+const FEATURES: &str = "aqueduct-breaker/tower";
+
 /// Runs the tests of the whole workspace, or of the packages that the arguments name, and first makes sure
 /// that what they need is there.
 ///
@@ -11,7 +14,7 @@ pub(crate) fn run(root: &Root, args: &[String]) -> Result {
     let mut command = root.cargo(&["test", "--tests"]);
     // Cargo takes the whole workspace when both are given.
     if !args.iter().any(|arg| arg.starts_with("-p") || arg.starts_with("--package")) {
-        command.arg("--workspace");
+        command.args(["--workspace", "--features", FEATURES]);
     }
     process::run(command.args(args))
 }
