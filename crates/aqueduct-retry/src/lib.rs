@@ -71,10 +71,30 @@
 //! and a decorrelated delay whose predecessor was longer than the cap, because the other side asked for it,
 //! goes on from the cap.
 
+mod advice;
+mod budget;
 mod config;
+mod course;
+mod deadline;
 mod error;
+mod event;
+mod hedge;
+mod latencies;
+mod metrics;
+mod retry;
 mod schedule;
+mod throttle;
 
-pub use config::{Builder, Growth, Jitter};
-pub use error::ConfigError;
+pub use advice::Advice;
+pub use budget::{Account, Budget, Slot, Withdrawal};
+pub use config::{After, BudgetConfig, Builder, Config, Growth, HedgeConfig, Jitter};
+pub use course::Course;
+pub use deadline::Deadline;
+pub use error::{CallError, ConfigError, Ended, Refusal};
+pub use event::Event;
+pub use hedge::Hedge;
+pub use latencies::Latencies;
+pub use metrics::{Metrics, MetricsError};
+pub use retry::Retry;
 pub use schedule::{Attempt, Limit, Next, Schedule};
+pub use throttle::{Answer, Cubic, Throttle};
