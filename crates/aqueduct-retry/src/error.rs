@@ -40,7 +40,7 @@ pub struct CallError<E> {
 /// Why there is no further attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ended {
-    /// The error is not one that goes away by itself.
+    /// The error is not one that goes away, or the request cannot be made twice.
     Final,
     /// A limiter or a breaker did not let the call pass. It was not made, and cost no budget.
     Refused,
@@ -49,6 +49,12 @@ pub enum Ended {
 }
 
 impl<E> CallError<E> {
+    /// The error of something that had to be done before the call.
+    #[cfg(feature = "tower")]
+    pub(crate) fn before(error: E) -> Self {
+        Self { error: Some(error), attempts: 0, ended: Ended::Final, retry_after: None }
+    }
+
     /// Gives how long to wait before it makes sense to call again, where that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
@@ -84,7 +90,7 @@ impl<E: Classified> Classified for CallError<E> {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Final => f.write_str("the error is not one that goes away"),
+            Self::Final => f.write_str("another attempt would not help"),
             Self::Refused => f.write_str("it was refused"),
             Self::Limit(limit) => limit.fmt(f),
         }

@@ -80,9 +80,13 @@ mod error;
 mod event;
 mod hedge;
 mod latencies;
+#[cfg(feature = "tower")]
+mod layer;
 mod metrics;
 mod retry;
 mod schedule;
+#[cfg(feature = "tower")]
+mod service;
 mod throttle;
 
 pub use advice::Advice;
@@ -94,7 +98,11 @@ pub use error::{CallError, ConfigError, Ended, Refusal};
 pub use event::Event;
 pub use hedge::Hedge;
 pub use latencies::Latencies;
+#[cfg(feature = "tower")]
+pub use layer::RetryLayer;
 pub use metrics::{Metrics, MetricsError};
 pub use retry::Retry;
 pub use schedule::{Attempt, Limit, Next, Schedule};
+#[cfg(feature = "tower")]
+pub use service::{Cloned, Judge, Repeat, ResultJudge, Retrying, RetryingFuture};
 pub use throttle::{Answer, Cubic, Throttle};

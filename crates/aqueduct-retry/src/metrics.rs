@@ -1,5 +1,6 @@
 //! The names of this crate's metrics.
 
+use aqueduct_core::{Classified, ErrorClass};
 use aqueduct_metrics::{Counter, Definition, RegisterError, Registry, SeriesError};
 
 use crate::{Ended, Limit};
@@ -7,7 +8,7 @@ use crate::{Ended, Limit};
 /// Calls by how they ended.
 pub(crate) const CALLS: Definition = Definition {
     name: "aqueduct_retry_calls_total",
-    help: "Calls by how they ended: success, final (an error that does not go away), refused (not made), or the limit \
+    help: "Calls by how they ended: success, final (another attempt would not help), refused (not made), or the limit \
            that ended the retries: retries, elapsed, retry_after, budget, deadline.",
     labels: &["retry", "outcome"],
 };
@@ -54,6 +55,15 @@ pub enum MetricsError {
     /// The series.
     #[error(transparent)]
     Series(#[from] SeriesError),
+}
+
+impl Classified for MetricsError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Register(error) => error.class(),
+            Self::Series(error) => error.class(),
+        }
+    }
 }
 
 impl Metrics {

@@ -197,12 +197,13 @@ impl Retry {
     {
         let mut run = Run::begin(self, deadline);
         loop {
-            let result = match run.start() {
-                Start::Free => Some(call(run.number()).await),
-                Start::Within(time) => within(&self.clock, time, call(run.number())).await,
-                Start::Never => None,
+            let result = match run.time() {
+                None => Some(call(run.attempt()).await),
+                Some(Duration::ZERO) => None,
+                Some(time) => within(&self.clock, time, call(run.attempt())).await,
             };
-            match run.end(result, &judge) {
+            let advice = result.as_ref().map_or(Advice::AGAIN, &judge);
+            match run.end(result, advice) {
                 Step::Done(result) => return result,
                 Step::Wait(delay) => self.clock.sleep(delay).await,
             }
@@ -226,17 +227,19 @@ impl Retry {
     {
         let mut run = Run::begin(self, Deadline::NEVER);
         loop {
-            let result = match run.start() {
-                Start::Never => None,
-                Start::Free | Start::Within(_) => Some(call(run.number())),
+            let result = match run.time() {
+                Some(Duration::ZERO) => None,
+                _ => Some(call(run.attempt())),
             };
-            match run.end(result, &judge) {
+            let advice = result.as_ref().map_or(Advice::AGAIN, &judge);
+            match run.end(result, advice) {
                 Step::Done(result) => return result,
                 Step::Wait(delay) => sleep(delay),
             }
         }
     }
 
+    #[cfg(feature = "tower")]
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -290,17 +293,6 @@ pub(crate) struct Run<R: Deref<Target = Retry>> {
     made: u32,
 }
 
-/// How the next attempt begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// It may take as long as it likes.
-    Free,
-    /// It may take so long.
-    Within(Duration),
-    /// The deadline is over.
-    Never,
-}
-
 /// What comes after an attempt.
 #[derive(Debug)]
 pub(crate) enum Step<T, E> {
@@ -314,40 +306,23 @@ impl<R: Deref<Target = Retry>> Run<R> {
         Self { retry, course, held: None, begun: false, made: 0 }
     }
 
-    pub(crate) fn retry(&self) -> &Retry {
-        &self.retry
+    /// Gives the time that the next attempt may take: `None` for as long as it likes, zero when it must not begin.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        let own = time(&self.retry.attempt_time_max);
+        if own.is_none() && self.course.deadline() == Deadline::NEVER {
+            return None;
+        }
+        self.course.time_for_attempt(own, self.retry.clock.now())
     }
 
-    pub(crate) fn number(&self) -> u32 {
+    /// Begins the next attempt and gives its number.
+    pub(crate) fn attempt(&mut self) -> u32 {
+        self.begun = true;
         self.course.attempt()
     }
 
-    /// Begins the next attempt.
-    pub(crate) fn start(&mut self) -> Start {
-        let start = self.how_to_start();
-        self.begun = start != Start::Never;
-        start
-    }
-
-    fn how_to_start(&self) -> Start {
-        let own = time(&self.retry.attempt_time_max);
-        if own.is_none() && self.course.deadline() == Deadline::NEVER {
-            return Start::Free;
-        }
-        match self.course.time_for_attempt(own, self.retry.clock.now()) {
-            None => Start::Free,
-            Some(Duration::ZERO) => Start::Never,
-            Some(time) => Start::Within(time),
-        }
-    }
-
     /// Ends an attempt with its result, or with none when it took too long or could not begin.
-    pub(crate) fn end<T, E>(
-        &mut self,
-        result: Option<Result<T, E>>,
-        judge: impl Fn(&Result<T, E>) -> Advice,
-    ) -> Step<T, E> {
-        let advice = result.as_ref().map_or(Advice::AGAIN, judge);
+    pub(crate) fn end<T, E>(&mut self, result: Option<Result<T, E>>, advice: Advice) -> Step<T, E> {
         if !matches!(advice, Advice::Refused { .. }) && self.begun {
             self.attempted();
         }
@@ -358,11 +333,13 @@ impl<R: Deref<Target = Retry>> Run<R> {
                 }
                 Step::Done(Ok(value))
             }
-            (Advice::Stop, result) => self.give_up(result, Ended::Final, None),
-            (Advice::Refused { retry_after }, result) => self.give_up(result, Ended::Refused, retry_after),
+            (Advice::Stop, result) => Step::Done(self.give_up(result, Ended::Final, None)),
+            (Advice::Refused { retry_after }, result) => {
+                Step::Done(self.give_up(result, Ended::Refused, retry_after))
+            }
             (Advice::Again { retry_after }, result) => match self.fail(retry_after) {
                 Ok(delay) => Step::Wait(delay),
-                Err(limit) => self.give_up(result, Ended::Limit(limit), retry_after),
+                Err(limit) => Step::Done(self.give_up(result, Ended::Limit(limit), retry_after)),
             },
         }
     }
@@ -383,7 +360,7 @@ impl<R: Deref<Target = Retry>> Run<R> {
     fn fail(&mut self, retry_after: Option<Duration>) -> Result<Duration, Limit> {
         let now = self.retry.clock.now();
         if self.begun {
-            self.retry.observer.tell(Event::Failed { attempt: self.number() });
+            self.retry.observer.tell(Event::Failed { attempt: self.course.attempt() });
         }
         let next = {
             let mut live = self.retry.live();
@@ -394,32 +371,34 @@ impl<R: Deref<Target = Retry>> Run<R> {
             Next::Wait(delay) => delay,
             Next::Stop(limit) => return Err(limit),
         };
-        if let Some(budget) = &self.retry.budget {
+        // What is held for an attempt that could not begin is there for the next.
+        if let (None, Some(budget)) = (self.held, &self.retry.budget) {
             self.held = Some(budget.withdraw(now).ok_or(Limit::Budget)?);
         }
         self.begun = false;
-        self.retry.observer.tell(Event::Retrying { attempt: self.number(), delay });
+        self.retry.observer.tell(Event::Retrying { attempt: self.course.attempt(), delay });
         Ok(delay)
     }
 
-    fn give_up<T, E>(
+    /// Ends the call.
+    pub(crate) fn give_up<T, E>(
         &mut self,
         result: Option<Result<T, E>>,
         ended: Ended,
         retry_after: Option<Duration>,
-    ) -> Step<T, E> {
-        // A retry that was refused was not made.
+    ) -> Result<T, CallError<E>> {
+        // A retry that was refused, or could not begin, was not made.
         self.give_back();
         if let Some(metrics) = &self.retry.metrics {
             metrics.ended(ended);
         }
         self.retry.observer.tell(Event::GaveUp { attempts: self.made, ended });
         let error = match result {
-            Some(Ok(value)) => return Step::Done(Ok(value)),
+            Some(Ok(value)) => return Ok(value),
             Some(Err(error)) => Some(error),
             None => None,
         };
-        Step::Done(Err(CallError { error, attempts: self.made, ended, retry_after }))
+        Err(CallError { error, attempts: self.made, ended, retry_after })
     }
 
     fn give_back(&mut self) {

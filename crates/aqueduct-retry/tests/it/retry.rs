@@ -44,16 +44,19 @@ fn by_default_there_are_three_retries_after_the_first_call_and_the_waits_are_2_4
     assert_eq!(error.to_string(), "call in 4 attempts: all retries are used");
 }
 
-/// awslabs/aws-sdk-rust, sdk/dynamodb/tests/retry-spec.rs (Apache-2.0): with jitter fixed at 1 and a first delay of
-/// 25 ms, the waits are 25 + 50 + 100 = 175 ms until the fourth attempt.
+/// smithy-lang/smithy-rs, aws/sdk/integration-tests/dynamodb/tests/retry-spec.rs (Apache-2.0), restated: without
+/// jitter four attempts wait for 25 + 50 + 100 ms, and three with the older first delay for 1 + 2 s.
 #[test]
 fn the_waits_of_the_sdk_for_dynamodb_come_out() {
-    let first = Duration::from_millis(25);
-    let schedule = Schedule::builder(Growth::Exponential { first, factor: 2.0 }).build();
-    let (retry, clock, hand) =
-        with(Config { schedule: schedule.expect("it is in the ranges"), ..Config::default() });
-    let (moments, _) = moments(&retry, &clock, &hand, BUSY);
-    assert_eq!(moments.last(), Some(&Duration::from_millis(175)));
+    for (first, attempts, waited) in [(25, 4, 175), (1_000, 3, 3_000)] {
+        let first = Duration::from_millis(first);
+        let schedule =
+            Schedule::builder(Growth::Exponential { first, factor: 2.0 }).retries_max(attempts - 1);
+        let schedule = schedule.build().expect("it is in the ranges");
+        let (retry, clock, hand) = with(Config { schedule, ..Config::default() });
+        let (moments, error) = moments(&retry, &clock, &hand, BUSY);
+        assert_eq!((moments.last(), error.attempts), (Some(&Duration::from_millis(waited)), attempts));
+    }
 }
 
 #[test]
