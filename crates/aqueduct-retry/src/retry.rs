@@ -1,11 +1,11 @@
 use std::ops::Deref;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use aqueduct_core::{Clock, Random};
+use aqueduct_core::{Classified, Clock, Instant, Random};
 
 use crate::advice::Advice;
 use crate::budget::{Budget, Slot};
@@ -19,7 +19,8 @@ use crate::schedule::{Limit, Next};
 
 /// Makes calls, and makes them again when they failed in passing.
 ///
-/// Share it in an [`Arc`]. A call that succeeds at once takes no lock and allocates nothing.
+/// Share it in an [`Arc`]. A call that succeeds at once takes no lock and allocates nothing; one whose time is bounded,
+/// or that is repeated, allocates once.
 #[derive(Debug)]
 pub struct Retry {
     clock: Clock,
@@ -29,8 +30,8 @@ pub struct Retry {
     /// Relaxed: each is right by itself, and a call that begins while they change may see one of each.
     time_max: AtomicU64,
     attempt_time_max: AtomicU64,
-    /// From when on the last timer tick is exact enough to say how long a call takes; see [`Retry::begin`].
-    elapsed_max: AtomicU64,
+    /// Whether a call can begin without reading the exact time; see [`Retry::plain`].
+    plain: AtomicBool,
     budget: Option<Arc<Budget>>,
     observer: Observer,
     metrics: Option<Metrics>,
@@ -65,7 +66,7 @@ impl Retry {
             live: Mutex::new(Live { config, random: Random::seeded(0) }),
             time_max: AtomicU64::new(NONE),
             attempt_time_max: AtomicU64::new(NONE),
-            elapsed_max: AtomicU64::new(0),
+            plain: AtomicBool::new(false),
             budget: None,
             observer: Observer::default(),
             metrics: None,
@@ -149,12 +150,12 @@ impl Retry {
     /// # Panics
     ///
     /// A system clock needs the time driver of a tokio runtime as soon as there is something to wait for.
-    pub async fn call<T, E, F>(&self, call: F) -> Result<T, CallError<E>>
+    pub fn call<T, E, F>(&self, call: F) -> impl Future<Output = Result<T, CallError<E>>>
     where
-        E: aqueduct_core::Classified,
+        E: Classified,
         F: AsyncFnMut(u32) -> Result<T, E>,
     {
-        self.call_within(Deadline::NEVER, Advice::of_result, call).await
+        self.call_within(Deadline::NEVER, Advice::of_result, call)
     }
 
     /// Makes a call, and lets `judge` say what to do after each attempt. A result that is judged worth a retry
@@ -167,12 +168,12 @@ impl Retry {
     /// # Cancel safety
     ///
     /// As [`Retry::call`].
-    pub async fn call_with<T, E, F, J>(&self, judge: J, call: F) -> Result<T, CallError<E>>
+    pub fn call_with<T, E, F, J>(&self, judge: J, call: F) -> impl Future<Output = Result<T, CallError<E>>>
     where
         F: AsyncFnMut(u32) -> Result<T, E>,
         J: Fn(&Result<T, E>) -> Advice,
     {
-        self.call_within(Deadline::NEVER, judge, call).await
+        self.call_within(Deadline::NEVER, judge, call)
     }
 
     /// Makes a call that ends by the deadline, or earlier where the configuration says so. An attempt that is under
@@ -195,18 +196,62 @@ impl Retry {
         F: AsyncFnMut(u32) -> Result<T, E>,
         J: Fn(&Result<T, E>) -> Advice,
     {
-        let mut run = Run::begin(self, deadline);
+        let (run, first) = match self.plain(deadline) {
+            Some(begun) => {
+                let result = call(1).await;
+                match (judge(&result), result) {
+                    (Advice::Stop, Ok(value)) => {
+                        self.succeeded_at_once();
+                        return Ok(value);
+                    }
+                    (advice, result) => (Run::attempted_once(self, begun), Some((result, advice))),
+                }
+            }
+            None => (Run::begin(self, deadline), None),
+        };
+        // Boxed, so that a call that needs none of this is small: it would be moved with its future otherwise, and take
+        // twice the time.
+        Box::pin(self.go_on(run, first, judge, call)).await
+    }
+
+    /// Makes attempts until there is none left, after the first if that was made already.
+    async fn go_on<T, E, F, J>(
+        &self,
+        mut run: Run<&Self>,
+        first: Option<(Result<T, E>, Advice)>,
+        judge: J,
+        mut call: F,
+    ) -> Result<T, CallError<E>>
+    where
+        F: AsyncFnMut(u32) -> Result<T, E>,
+        J: Fn(&Result<T, E>) -> Advice,
+    {
+        let mut made = first.map(|(result, advice)| (Some(result), advice));
         loop {
-            let result = match run.time() {
-                None => Some(call(run.attempt()).await),
-                Some(Duration::ZERO) => None,
-                Some(time) => within(&self.clock, time, call(run.attempt())).await,
+            let (result, advice) = match made.take() {
+                Some(made) => made,
+                None => {
+                    let result = self.attempt(&mut run, &mut call).await;
+                    let advice = result.as_ref().map_or(Advice::AGAIN, &judge);
+                    (result, advice)
+                }
             };
-            let advice = result.as_ref().map_or(Advice::AGAIN, &judge);
             match run.end(result, advice) {
                 Step::Done(result) => return result,
                 Step::Wait(delay) => self.clock.sleep(delay).await,
             }
+        }
+    }
+
+    /// Makes an attempt, if there is time for one.
+    async fn attempt<T, E, F>(&self, run: &mut Run<&Self>, call: &mut F) -> Option<Result<T, E>>
+    where
+        F: AsyncFnMut(u32) -> Result<T, E>,
+    {
+        match run.time() {
+            None => Some(call(run.attempt()).await),
+            Some(Duration::ZERO) => None,
+            Some(time) => within(&self.clock, time, call(run.attempt())).await,
         }
     }
 
@@ -216,22 +261,52 @@ impl Retry {
     /// # Errors
     ///
     /// As [`Retry::call`].
+    #[inline]
     pub fn call_blocking<T, E, J>(
         &self,
         judge: J,
-        mut sleep: impl FnMut(Duration),
+        sleep: impl FnMut(Duration),
         mut call: impl FnMut(u32) -> Result<T, E>,
     ) -> Result<T, CallError<E>>
     where
         J: Fn(&Result<T, E>) -> Advice,
     {
-        let mut run = Run::begin(self, Deadline::NEVER);
+        let Some(begun) = self.plain(Deadline::NEVER) else {
+            return self.go_on_blocking(Run::begin(self, Deadline::NEVER), None, judge, sleep, call);
+        };
+        let result = call(1);
+        match (judge(&result), result) {
+            (Advice::Stop, Ok(value)) => {
+                self.succeeded_at_once();
+                Ok(value)
+            }
+            (advice, result) => {
+                let run = Run::attempted_once(self, begun);
+                self.go_on_blocking(run, Some((result, advice)), judge, sleep, call)
+            }
+        }
+    }
+
+    /// As [`Retry::go_on`]. Apart, so that a call that succeeds at once stays small.
+    #[cold]
+    fn go_on_blocking<T, E>(
+        &self,
+        mut run: Run<&Self>,
+        first: Option<(Result<T, E>, Advice)>,
+        judge: impl Fn(&Result<T, E>) -> Advice,
+        mut sleep: impl FnMut(Duration),
+        mut call: impl FnMut(u32) -> Result<T, E>,
+    ) -> Result<T, CallError<E>> {
+        let mut made = first.map(|(result, advice)| (Some(result), advice));
         loop {
-            let result = match run.time() {
-                Some(Duration::ZERO) => None,
-                _ => Some(call(run.attempt())),
-            };
-            let advice = result.as_ref().map_or(Advice::AGAIN, &judge);
+            let (result, advice) = made.take().unwrap_or_else(|| {
+                let result = match run.time() {
+                    Some(Duration::ZERO) => None,
+                    _ => Some(call(run.attempt())),
+                };
+                let advice = result.as_ref().map_or(Advice::AGAIN, &judge);
+                (result, advice)
+            });
             match run.end(result, advice) {
                 Step::Done(result) => return result,
                 Step::Wait(delay) => sleep(delay),
@@ -239,31 +314,30 @@ impl Retry {
         }
     }
 
-    #[cfg(feature = "tower")]
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
+    /// Gives the time at which a call begins that nothing bounds but the schedule.
+    ///
+    /// Reading the clock is the dearest part of a call that succeeds. Where only a long `elapsed_max` needs the time,
+    /// that of the last timer tick does: the call seems to have begun up to 10 ms earlier, so what must not begin too
+    /// late does not.
+    fn plain(&self, deadline: Deadline) -> Option<Instant> {
+        (deadline == Deadline::NEVER && self.plain.load(Ordering::Relaxed)).then(|| self.clock.coarse())
     }
 
-    /// Begins a call.
-    ///
-    /// Reading the clock is the dearest part of a call that succeeds. Where only the schedule's `elapsed_max` needs
-    /// the time and is long, that of the last timer tick does: the call seems to have begun up to 10 ms earlier, so
-    /// what must not begin too late does not.
-    fn begin(&self, deadline: Deadline) -> Course {
-        let limit = Ordering::Relaxed;
-        let timed = deadline != Deadline::NEVER
-            || self.time_max.load(limit) != NONE
-            || self.attempt_time_max.load(limit) != NONE
-            || self.elapsed_max.load(limit) < nanos(COARSE_FROM);
-        let now = if timed { self.clock.now() } else { self.clock.coarse() };
-        let own = time(&self.time_max).map_or(Deadline::NEVER, |time| Deadline::after(now, time));
-        Course::begin(now, deadline.earlier(own))
+    fn succeeded_at_once(&self) {
+        if let Some(budget) = &self.budget {
+            budget.deposit(self.clock.coarse());
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.attempted(1);
+            metrics.succeeded();
+        }
     }
 
     fn publish(&self, config: &Config) {
         self.time_max.store(config.time_max.map_or(NONE, nanos), Ordering::Relaxed);
         self.attempt_time_max.store(config.attempt_time_max.map_or(NONE, nanos), Ordering::Relaxed);
-        self.elapsed_max.store(nanos(config.schedule.elapsed_max()), Ordering::Relaxed);
+        let bounded = config.time_max.is_some() || config.attempt_time_max.is_some();
+        self.plain.store(!bounded && config.schedule.elapsed_max() >= COARSE_FROM, Ordering::Relaxed);
     }
 
     /// Nothing under this lock panics, so a poisoned one still guards whole values.
@@ -302,11 +376,30 @@ pub(crate) enum Step<T, E> {
 
 impl<R: Deref<Target = Retry>> Run<R> {
     pub(crate) fn begin(retry: R, deadline: Deadline) -> Self {
-        let course = retry.begin(deadline);
+        let course = match retry.plain(deadline) {
+            Some(begun) => Course::begin(begun, Deadline::NEVER),
+            None => {
+                let now = retry.clock.now();
+                let own = time(&retry.time_max).map_or(Deadline::NEVER, |time| Deadline::after(now, time));
+                Course::begin(now, deadline.earlier(own))
+            }
+        };
         Self { retry, course, held: None, begun: false, made: 0 }
     }
 
+    /// A call without a deadline whose first attempt has just been made.
+    fn attempted_once(retry: R, begun: Instant) -> Self {
+        let course = Course::begin(begun, Deadline::NEVER);
+        Self { retry, course, held: None, begun: true, made: 0 }
+    }
+
+    #[cfg(feature = "tower")]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.retry.clock
+    }
+
     /// Gives the time that the next attempt may take: `None` for as long as it likes, zero when it must not begin.
+    #[inline]
     pub(crate) fn time(&self) -> Option<Duration> {
         let own = time(&self.retry.attempt_time_max);
         if own.is_none() && self.course.deadline() == Deadline::NEVER {
@@ -322,6 +415,7 @@ impl<R: Deref<Target = Retry>> Run<R> {
     }
 
     /// Ends an attempt with its result, or with none when it took too long or could not begin.
+    #[inline]
     pub(crate) fn end<T, E>(&mut self, result: Option<Result<T, E>>, advice: Advice) -> Step<T, E> {
         if !matches!(advice, Advice::Refused { .. }) && self.begun {
             self.attempted();
@@ -357,6 +451,7 @@ impl<R: Deref<Target = Retry>> Run<R> {
     }
 
     /// Decides what comes after an attempt that failed: a wait, for which the budget is held, or a limit.
+    #[cold]
     fn fail(&mut self, retry_after: Option<Duration>) -> Result<Duration, Limit> {
         let now = self.retry.clock.now();
         if self.begun {
@@ -381,6 +476,7 @@ impl<R: Deref<Target = Retry>> Run<R> {
     }
 
     /// Ends the call.
+    #[cold]
     pub(crate) fn give_up<T, E>(
         &mut self,
         result: Option<Result<T, E>>,

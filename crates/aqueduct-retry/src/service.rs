@@ -105,7 +105,7 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         let mut run = Run::begin(Arc::clone(&self.retry), Deadline::NEVER);
         // A call that begins now has some time, or the configuration would have been refused.
-        let over = run.time().map(|time| sleep(self.retry.clock(), time));
+        let over = run.time().map(|time| sleep(run.clock(), time));
         run.attempt();
         let copy = self.repeat.repeat(&request);
         // What was ready is the service here, not its clone.
@@ -117,7 +117,6 @@ where
             over,
             attempts: Attempts {
                 run,
-                clock: self.retry.clock().clone(),
                 inner,
                 request: copy,
                 judge: self.judge.clone(),
@@ -160,7 +159,6 @@ pin_project! {
 
 struct Attempts<S, J, C, R> {
     run: Run<Arc<Retry>>,
-    clock: Clock,
     inner: S,
     /// For the next attempt, if there may be one.
     request: Option<R>,
@@ -193,7 +191,7 @@ where
                         // A clock may wake late; then it must not begin.
                         Some(Duration::ZERO) => None,
                         time => {
-                            *this.over = time.map(|time| sleep(&this.attempts.clock, time));
+                            *this.over = time.map(|time| sleep(this.attempts.run.clock(), time));
                             this.state.set(State::GettingReady);
                             continue;
                         }
@@ -220,7 +218,7 @@ where
             match this.attempts.end(result) {
                 Step::Done(result) => return Poll::Ready(result),
                 Step::Wait(delay) => {
-                    let wait = sleep(&this.attempts.clock, delay);
+                    let wait = sleep(this.attempts.run.clock(), delay);
                     this.state.set(State::Waiting { wait });
                 }
             }
