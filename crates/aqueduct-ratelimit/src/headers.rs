@@ -172,7 +172,9 @@ enum Legacy {
 
 /// What an older field tells, and of which limit: `x-ratelimit-remaining-tokens` tells what remains of `tokens`.
 fn legacy(field: &str) -> Option<(Legacy, &str)> {
-    let rest = ["x-ratelimit-", "x-rate-limit-", "ratelimit-"].iter().find_map(|prefix| field.strip_prefix(prefix))?;
+    let rest = ["x-ratelimit-", "x-rate-limit-", "ratelimit-"]
+        .iter()
+        .find_map(|prefix| field.strip_prefix(prefix))?;
     let (kind, name) = rest.split_once('-').unwrap_or((rest, UNNAMED));
     let kind = match kind {
         "limit" => Legacy::Limit,

@@ -56,7 +56,9 @@ impl RateLimiter {
     /// [`ConfigError`] when the quota does not go with the algorithm.
     pub fn new(config: Config, clock: Clock) -> Result<Self, ConfigError> {
         let counted = match config.algorithm {
-            Algorithm::TokenBucket | Algorithm::LeakyBucket => Counted::Bucket(SharedBucket::new(config.quota)),
+            Algorithm::TokenBucket | Algorithm::LeakyBucket => {
+                Counted::Bucket(SharedBucket::new(config.quota))
+            }
             Algorithm::SlidingLog | Algorithm::SlidingCounter => {
                 Counted::Window(Mutex::new(Limit::new(config.quota, config.algorithm)?))
             }

@@ -101,7 +101,9 @@ impl<const N: usize> Limits<N> {
         loop {
             match self.check(tokens) {
                 Ok(()) => return Ok(()),
-                Err(LimitsDenied { denied: Denied { retry_after: Some(wait), .. }, .. }) => self.clock.sleep(wait).await,
+                Err(LimitsDenied { denied: Denied { retry_after: Some(wait), .. }, .. }) => {
+                    self.clock.sleep(wait).await
+                }
                 Err(never) => return Err(never),
             }
         }

@@ -80,7 +80,10 @@ impl<S: Clone> Clone for RateLimit<S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for RateLimit<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RateLimit").field("inner", &self.inner).field("limiter", &self.limiter).finish_non_exhaustive()
+        f.debug_struct("RateLimit")
+            .field("inner", &self.inner)
+            .field("limiter", &self.limiter)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,7 +107,9 @@ where
                             Err(denied) => State::Denied(denied),
                         },
                         // Only a wait needs a future of its own.
-                        WhenDenied::Wait if !self.limiter.somebody_waits() && self.limiter.check().is_ok() => {
+                        WhenDenied::Wait
+                            if !self.limiter.somebody_waits() && self.limiter.check().is_ok() =>
+                        {
                             State::Ready(Token::of(&self.limiter))
                         }
                         WhenDenied::Wait => State::Waiting(RateLimiter::turn(&self.limiter)),

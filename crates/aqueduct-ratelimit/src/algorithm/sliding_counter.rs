@@ -35,7 +35,9 @@ impl SlidingCounter {
         let remaining = u128::from(most).saturating_sub(held);
         Ok(Allowed {
             remaining: u64::try_from(remaining).unwrap_or(0),
-            reset_after: Duration::from_nanos(width - into + if self.current + tokens > 0 { width } else { 0 }),
+            reset_after: Duration::from_nanos(
+                width - into + if self.current + tokens > 0 { width } else { 0 },
+            ),
         })
     }
 

@@ -46,14 +46,24 @@ impl SlidingLog {
         if at > now {
             return Err(Denied::after_nanos(at - now));
         }
-        let last = if tokens == 0 { self.uses.back().map_or(now, |last| last.at + quota.per_nanos()) } else { now + quota.per_nanos() };
+        let last = if tokens == 0 {
+            self.uses.back().map_or(now, |last| last.at + quota.per_nanos())
+        } else {
+            now + quota.per_nanos()
+        };
         Ok(Allowed {
             remaining: quota.tokens() - self.tokens - tokens,
             reset_after: Duration::from_nanos(last - now),
         })
     }
 
-    pub(super) fn reserve(&mut self, quota: &Quota, now: u64, tokens: u64, wait_max: u64) -> Result<Promised, Denied> {
+    pub(super) fn reserve(
+        &mut self,
+        quota: &Quota,
+        now: u64,
+        tokens: u64,
+        wait_max: u64,
+    ) -> Result<Promised, Denied> {
         self.forget(quota, now);
         let at = self.fits_at(quota, now, tokens)?;
         let wait = Duration::from_nanos(at - now);
@@ -114,7 +124,9 @@ impl SlidingLog {
     }
 
     fn forget(&mut self, quota: &Quota, now: u64) {
-        while let Some(oldest) = self.uses.front().filter(|oldest| oldest.at.saturating_add(quota.per_nanos()) <= now) {
+        while let Some(oldest) =
+            self.uses.front().filter(|oldest| oldest.at.saturating_add(quota.per_nanos()) <= now)
+        {
             self.tokens -= oldest.tokens;
             self.uses.pop_front();
         }

@@ -7,7 +7,7 @@ use crate::quota::Quota;
 /// The arithmetic of a token bucket. Its state is one word: the theoretical arrival time (TAT) of ITU-T I.371, the moment at
 /// which the bucket is full again. A new one has 0.
 ///
-/// Everything is in nanoseconds. A TAT is at most a full bucket and a drain ahead of the time; sums saturate.
+/// Everything is in nanoseconds. A TAT is at most a full bucket and a drain ahead of the time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bucket {
     /// In which a token comes back.
@@ -25,20 +25,18 @@ impl Bucket {
         Self { token, full }
     }
 
-    /// What so many tokens cost; never more than a full bucket.
+    /// The TAT after so many tokens, whether they are there or not. A cost is never more than a full bucket, and the sum
+    /// is over only for a clock that has run for 584 years.
     #[inline]
-    fn cost(self, tokens: u64) -> Result<u64, Denied> {
-        // Most ask for one, and a multiplication cannot overflow below the check.
-        match tokens.checked_mul(self.token) {
-            Some(cost) if cost <= self.full => Ok(cost),
-            _ => Err(Denied::TOO_LARGE),
-        }
+    fn after(self, tat: u64, now: u64, tokens: u64) -> Result<u64, Denied> {
+        let cost = tokens.checked_mul(self.token).filter(|cost| *cost <= self.full);
+        cost.and_then(|cost| tat.max(now).checked_add(cost)).ok_or(Denied::TOO_LARGE)
     }
 
     /// The TAT after a use, or how long to wait for it. A time that went back finds the TAT further ahead, and so less.
     #[inline]
     pub(crate) fn take(self, tat: u64, now: u64, tokens: u64) -> Result<(u64, Allowed), Denied> {
-        let next = tat.max(now).saturating_add(self.cost(tokens)?);
+        let next = self.after(tat, now, tokens)?;
         let used = next - now;
         if used > self.full {
             return Err(Denied::after_nanos(used - self.full));
@@ -48,8 +46,14 @@ impl Bucket {
         Ok((next, allowed))
     }
 
-    pub(crate) fn reserve(self, tat: u64, now: u64, tokens: u64, wait_max: u64) -> Result<(u64, Promised), Denied> {
-        let next = tat.max(now).saturating_add(self.cost(tokens)?);
+    pub(crate) fn reserve(
+        self,
+        tat: u64,
+        now: u64,
+        tokens: u64,
+        wait_max: u64,
+    ) -> Result<(u64, Promised), Denied> {
+        let next = self.after(tat, now, tokens)?;
         let wait = (next - now).saturating_sub(self.full);
         if wait > wait_max {
             return Err(Denied { retry_after: Some(Duration::from_nanos(wait)), reason: Reason::Wait });

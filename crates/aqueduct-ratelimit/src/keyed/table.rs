@@ -87,13 +87,20 @@ impl<K: Hash + Eq + Clone> Table<K> {
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let found = self.index.find(hash, |at| self.is(*at, key)).and_then(|at| self.entries.get(*at as usize));
+        let found =
+            self.index.find(hash, |at| self.is(*at, key)).and_then(|at| self.entries.get(*at as usize));
         found.map_or_else(|| self.debts.find(hash, now), |entry| entry.tat)
     }
 
     /// The state of a key, which is made when it is new.
     #[inline]
-    pub(super) fn state<Q>(&mut self, hash: u64, key: &Q, now: u64, hash_of: impl Fn(&K) -> u64) -> (&K, &mut u64)
+    pub(super) fn state<Q>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+        now: u64,
+        hash_of: impl Fn(&K) -> u64,
+    ) -> (&K, &mut u64)
     where
         K: Borrow<Q>,
         Q: Eq + ToOwned<Owned = K> + ?Sized,
@@ -173,11 +180,13 @@ impl<K: Hash + Eq + Clone> Table<K> {
     fn remove(&mut self, at: usize, hash_of: &impl Fn(&K) -> u64) {
         let last = self.entries.len() - 1;
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        if let Ok(found) = self.index.find_entry(hash_of(&self.entries[at].key), |other| *other == place(at)) {
+        if let Ok(found) = self.index.find_entry(hash_of(&self.entries[at].key), |other| *other == place(at))
+        {
             found.remove();
         }
         if at != last
-            && let Some(moved) = self.index.find_mut(hash_of(&self.entries[last].key), |other| *other == place(last))
+            && let Some(moved) =
+                self.index.find_mut(hash_of(&self.entries[last].key), |other| *other == place(last))
         {
             *moved = place(at);
         }
