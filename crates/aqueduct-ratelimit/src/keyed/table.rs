@@ -142,26 +142,32 @@ impl<K: Hash + Eq + Clone> Table<K> {
 
     fn let_idle_go(&mut self, now: u64, hash_of: &impl Fn(&K) -> u64) {
         for _ in 0..GLANCE {
-            let Some(entry) = self.entries.get(self.hand) else {
-                self.hand = 0;
-                return;
-            };
-            if entry.tat.saturating_add(self.idle_after) <= now {
-                self.remove(self.hand, hash_of);
-            } else {
-                self.hand += 1;
+            let Some(at) = self.next() else { return };
+            if self.entries[at].tat.saturating_add(self.idle_after) <= now {
+                self.remove(at, hash_of);
             }
         }
+    }
+
+    /// The next entry to look at, from the last to the first and again: the one that takes the place of a removed one
+    /// comes from behind, where the hand has been.
+    fn next(&mut self) -> Option<usize> {
+        self.hand = self.hand.min(self.entries.len());
+        if self.hand == 0 {
+            self.hand = self.entries.len();
+        }
+        self.hand = self.hand.checked_sub(1)?;
+        Some(self.hand)
     }
 
     /// Lets one go: the first that owes nothing, or else the one that owes least, and its debt stays.
     fn make_room(&mut self, now: u64, hash_of: &impl Fn(&K) -> u64) {
         let mut least: Option<(u64, usize)> = None;
         for _ in 0..SAMPLE.min(self.entries.len()) {
-            self.hand = if self.hand + 1 < self.entries.len() { self.hand + 1 } else { 0 };
-            let tat = self.entries[self.hand].tat;
+            let Some(at) = self.next() else { break };
+            let tat = self.entries[at].tat;
             if least.is_none_or(|(least, _)| tat < least) {
-                least = Some((tat, self.hand));
+                least = Some((tat, at));
             }
             if tat <= now {
                 break;
