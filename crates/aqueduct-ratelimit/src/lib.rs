@@ -77,6 +77,8 @@ mod limiter;
 mod limits;
 mod metrics;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "tower")]
 mod service;
 mod shared_bucket;
@@ -93,5 +95,7 @@ pub use limiter::{Event, RateLimiter, Reservation};
 pub use limits::{Limits, LimitsDenied};
 pub use metrics::Metrics;
 pub use quota::Quota;
+#[cfg(feature = "redis")]
+pub use redis::{Enforcement, OnFailure, RedisBuilder, RedisConfig, RedisEvent, RedisLimiter, StoreFailure};
 #[cfg(feature = "tower")]
 pub use service::{RateLimit, RateLimitFuture, WhenDenied};

@@ -4,6 +4,8 @@ use aqueduct_metrics::{Counter, Definition, Histogram, MetricsError, Registry, S
 
 use crate::algorithm::Allowed;
 use crate::error::{Denied, Reason};
+#[cfg(feature = "redis")]
+use crate::redis::StoreFailure;
 
 /// What was asked for, by what came of it.
 pub(crate) const CHECKS: Definition = Definition {
@@ -19,10 +21,20 @@ pub(crate) const WAIT: Definition = Definition {
     labels: &["limit"],
 };
 
+/// What a limit that only counts would have denied.
+#[cfg(feature = "redis")]
+pub(crate) const WOULD_DENY: Definition = Definition {
+    name: "aqueduct_ratelimit_would_deny_total",
+    help: "What was allowed by a limit in shadow mode and would have been denied.",
+    labels: &["limit"],
+};
+
 /// Calls of a shared limit that its store did not answer.
+#[cfg(feature = "redis")]
 pub(crate) const STORE_FAILURES: Definition = Definition {
     name: "aqueduct_ratelimit_store_failures_total",
-    help: "What was asked of a shared limit and not answered by its store: unreachable, timed_out, read_only, full, other.",
+    help: "What was asked of a shared limit and not answered by its store: unreachable, timed_out, read_only, full, \
+           wrong_type, forbidden, other.",
     labels: &["limit", "kind"],
 };
 
@@ -36,6 +48,10 @@ pub struct Metrics {
     no_reservation: Counter,
     unavailable: Counter,
     pub(crate) waited: Histogram,
+    #[cfg(feature = "redis")]
+    pub(crate) would_deny: Counter,
+    #[cfg(feature = "redis")]
+    failures: [Counter; StoreFailure::ALL.len()],
 }
 
 impl Metrics {
@@ -55,7 +71,25 @@ impl Metrics {
             no_reservation: denied(Reason::NoReservation)?,
             unavailable: denied(Reason::Unavailable)?,
             waited: registry.histogram(&WAIT, Scale::SECONDS)?.series(&[name])?,
+            #[cfg(feature = "redis")]
+            would_deny: registry.counter(&WOULD_DENY)?.series(&[name])?,
+            #[cfg(feature = "redis")]
+            failures: {
+                let family = registry.counter(&STORE_FAILURES)?;
+                let mut failures: [Counter; StoreFailure::ALL.len()] = Default::default();
+                for (counter, failure) in failures.iter_mut().zip(StoreFailure::ALL) {
+                    *counter = family.series(&[name, failure.as_str()])?;
+                }
+                failures
+            },
         })
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn failed(&self, failure: StoreFailure) {
+        if let Some(counter) = StoreFailure::ALL.iter().position(|known| *known == failure) {
+            self.failures[counter].increment();
+        }
     }
 
     pub(crate) fn checked(&self, result: &Result<Allowed, Denied>) {

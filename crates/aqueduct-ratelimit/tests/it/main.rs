@@ -9,6 +9,7 @@ mod limiter;
 mod limits;
 mod metrics;
 mod quota;
+mod redis;
 mod redis_cell;
 mod service;
 mod waiting;
