@@ -113,7 +113,7 @@ impl RedisLimiter {
                 if let Some(metrics) = &self.metrics {
                     metrics.would_deny.increment();
                 }
-                return Ok(Allowed { remaining: 0, reset_after: denied.retry_after.unwrap_or_default() });
+                return Ok(Allowed::new(0, denied.retry_after.unwrap_or_default()));
             }
             (result, _) => result,
         };
@@ -205,7 +205,7 @@ impl RedisLimiter {
     }
 
     fn without_store(&self, key: &str, tokens: u64) -> Result<Allowed, Denied> {
-        let open = Allowed { remaining: 0, reset_after: Duration::ZERO };
+        let open = Allowed::new(0, Duration::ZERO);
         match (self.config.on_failure, &self.local) {
             (OnFailure::Local { .. }, Some(local)) => local.check_n(key, tokens),
             (OnFailure::Closed, _) => {

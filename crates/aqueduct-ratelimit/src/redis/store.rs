@@ -121,7 +121,7 @@ impl Found {
     /// What came of a use.
     pub(super) fn taken(self) -> Result<Allowed, Denied> {
         match self.yes {
-            true => Ok(Allowed { remaining: self.level / self.units.token, reset_after: self.until_full }),
+            true => Ok(Allowed::new(self.level / self.units.token, self.until_full)),
             false => Err(Denied { retry_after: Some(self.wait), reason: crate::Reason::Limit }),
         }
     }
@@ -130,10 +130,10 @@ impl Found {
     pub(super) fn given(self, tokens: u64) -> Result<Allowed, Denied> {
         let asked = tokens.saturating_mul(self.units.token);
         match self.level.checked_sub(asked) {
-            Some(left) => Ok(Allowed {
-                remaining: left / self.units.token,
-                reset_after: self.until_full + Duration::from_micros(asked.div_ceil(self.units.rate)),
-            }),
+            Some(left) => {
+                let refills = Duration::from_micros(asked.div_ceil(self.units.rate));
+                Ok(Allowed::new(left / self.units.token, self.until_full + refills))
+            }
             None => {
                 let wait = Duration::from_micros((asked - self.level).div_ceil(self.units.rate));
                 Err(Denied { retry_after: Some(wait), reason: crate::Reason::Limit })

@@ -116,7 +116,7 @@ proptest! {
             let left = limit.peek(at(0), 0).unwrap();
             if limit.check(at(0), tokens).is_ok() {
                 limit.refund(at(0), tokens);
-                prop_assert_eq!(limit.peek(at(0), 0).unwrap().remaining, left.remaining);
+                prop_assert_eq!(limit.peek(at(0), 0).unwrap().remaining(), left.remaining());
             }
         }
     }
