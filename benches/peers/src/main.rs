@@ -8,6 +8,7 @@
 
 mod breaker;
 mod report;
+mod retry;
 
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use report::Report;
 
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: &[Part] = &[("breaker", breaker::run)];
+const PARTS: &[Part] = &[("breaker", breaker::run), ("retry", retry::run)];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
