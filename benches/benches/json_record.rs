@@ -17,8 +17,8 @@ use std::borrow::Cow;
 use std::hint::black_box;
 use std::time::Duration;
 
+use aqueduct_benches::evidence;
 use aqueduct_core::Record;
-use benches::evidence;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use serde::Deserialize;

@@ -11,10 +11,10 @@ use std::fmt::Write as _;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use aqueduct_benches::arms::{self, Arm};
+use aqueduct_benches::evidence;
 use aqueduct_orchestrator::{Inputs, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::Replay;
-use benches::arms::{self, Arm};
-use benches::evidence;
 
 type Failure = Box<dyn std::error::Error>;
 

@@ -12,9 +12,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use aqueduct_benches::arms::{self, Arm};
+use aqueduct_benches::evidence::{self, Evidence};
 use aqueduct_orchestrator::{Inputs, PipelineSpec, RunRequest, assemble};
-use benches::arms::{self, Arm};
-use benches::evidence::{self, Evidence};
 
 const ITEMS: u64 = 1_000_000;
 const ROUNDS: usize = 5;

@@ -12,14 +12,14 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aqueduct_benches::arms;
+use aqueduct_benches::evidence::{self, Evidence, Scored, score};
 use aqueduct_core::{PartitionId, Position};
 use aqueduct_orchestrator::{Inputs, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::{
     Chunk, ChunkContent, Decode, Jsonl, JsonlSink, Options, Pipeline, Progress, Source, SourceError,
     SqliteSink,
 };
-use benches::arms;
-use benches::evidence::{self, Evidence, Scored, score};
 
 const PIPELINE: &str = r#"
 name = "bench"

@@ -13,10 +13,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 
+use aqueduct_benches::arms::{self, Arm};
+use aqueduct_benches::evidence::{self, Evidence, SCORE_MIN, Scored, score};
 use aqueduct_orchestrator::{Inputs, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::{Guarantee, Jsonl, JsonlSink, Options, Pipeline, SqliteSink};
-use benches::arms::{self, Arm};
-use benches::evidence::{self, Evidence, SCORE_MIN, Scored, score};
 
 const ITEMS: u64 = 1_000_000;
 const ROUNDS: usize = 5;

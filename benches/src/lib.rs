@@ -7,7 +7,7 @@
 //!
 //! ```
 //! let mut item = Vec::new();
-//! benches::evidence::write_item(&mut item, 7, &mut fastrand::Rng::with_seed(1));
+//! aqueduct_benches::evidence::write_item(&mut item, 7, &mut fastrand::Rng::with_seed(1));
 //! assert!(item.ends_with(b"}\n"));
 //! ```
 //!

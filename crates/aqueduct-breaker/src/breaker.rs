@@ -15,7 +15,8 @@ use crate::metrics::Metrics;
 /// A circuit breaker that threads share.
 ///
 /// A closed circuit is asked without a lock, and so is an open one. A call that ends takes one for a few nanoseconds,
-/// except where it cannot change anything: it went well, and so did everything else in a full window of calls.
+/// except a success that cannot open the circuit, in a window of calls: it is put aside, and the next call that takes the
+/// lock counts it. Where everything in the window went well, it need not be counted at all.
 pub struct Breaker {
     clock: Clock,
     /// Guards the state. Nothing under it waits, and the observer is called outside of it.
@@ -28,6 +29,9 @@ pub struct Breaker {
     until: AtomicU64,
     /// From how many nanoseconds on a call is slow. Written like the gate.
     slow_after: AtomicU64,
+    /// Successes that wait to be counted, in the lower half, and in the upper the generation that they belong to.
+    /// Relaxed: the lock orders those who take them out, and one that comes too late belongs after the change.
+    aside: AtomicU64,
     /// Refusals without the lock. Relaxed: it is only added up.
     refused: AtomicU64,
     observer: Option<Box<Observer>>,
@@ -42,7 +46,11 @@ const PASSES: u64 = 1;
 const STEADY: u64 = 2;
 /// How long a call takes matters.
 const TIMED: u64 = 4;
-const FLAG_BITS: u32 = 3;
+/// A call that goes well and is not slow can be counted later.
+const PATIENT: u64 = 8;
+const FLAG_BITS: u32 = 4;
+/// The part of `aside` that is a count.
+const ASIDE_COUNT: u64 = 0xFFFF_FFFF;
 
 impl Breaker {
     /// A closed circuit on this clock.
@@ -61,6 +69,7 @@ impl Breaker {
             gate: AtomicU64::new(0),
             until: AtomicU64::new(0),
             slow_after: AtomicU64::new(0),
+            aside: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             observer: None,
             metrics: None,
@@ -204,7 +213,7 @@ impl Breaker {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let now = self.clock.now();
-        let mut snapshot = self.lock().snapshot(now);
+        let mut snapshot = self.change(|machine| machine.snapshot(now));
         snapshot.refused += self.refused.load(Ordering::Relaxed);
         snapshot
     }
@@ -252,9 +261,10 @@ impl Breaker {
         let took = ended.map_or(Duration::ZERO, |(begun, now)| now.since(begun));
         let gate = self.gate.load(Ordering::Acquire);
         if verdict == Verdict::Success
-            && gate & STEADY != 0
+            && gate & (STEADY | PATIENT) != 0
             && grant.generation == gate >> FLAG_BITS
             && nanos(took) <= self.slow_after.load(Ordering::Acquire)
+            && (gate & STEADY != 0 || self.put_aside(grant.generation))
         {
             return;
         }
@@ -262,9 +272,28 @@ impl Breaker {
         self.change(|machine| machine.finish_at(now, grant, verdict, took));
     }
 
+    /// Leaves a success to whoever takes the lock next. False when the generation is over.
+    fn put_aside(&self, generation: u64) -> bool {
+        let add = |aside: u64| {
+            let fits = aside >> 32 == generation & ASIDE_COUNT && aside & ASIDE_COUNT < ASIDE_COUNT;
+            fits.then_some(aside + 1)
+        };
+        self.aside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    /// Counts what was put aside.
+    fn take_aside(&self, machine: &mut Machine) {
+        let none = (machine.generation() & ASIDE_COUNT) << 32;
+        if self.aside.load(Ordering::Relaxed) != none {
+            let aside = self.aside.swap(none, Ordering::Relaxed);
+            machine.succeed(u32::try_from(aside & ASIDE_COUNT).unwrap_or(u32::MAX));
+        }
+    }
+
     /// Does something under the lock, then tells the readers without it and the observer what has changed.
     fn change<T>(&self, work: impl FnOnce(&mut Machine) -> T) -> T {
         let mut machine = self.lock();
+        self.take_aside(&mut machine);
         let before = machine.changes();
         let done = work(&mut machine);
         self.publish(&machine);
@@ -292,11 +321,17 @@ impl Breaker {
         let gate = machine.generation() << FLAG_BITS
             | flag(PASSES, passes)
             | flag(STEADY, passes && machine.is_steady())
+            | flag(PATIENT, passes && machine.is_patient())
             | flag(TIMED, machine.slow_after().is_some());
         // Most calls change nothing, and a store is dearer than a load. Where not every call passes, the time may have
         // changed although the gate has not: a person has taken over.
         if !passes || self.gate.load(Ordering::Relaxed) != gate {
             let until = machine.open_until().map_or(0, |until| nanos(until.elapsed_since_start()));
+            let none = (machine.generation() & ASIDE_COUNT) << 32;
+            if self.aside.load(Ordering::Relaxed) >> 32 != none >> 32 {
+                // What was put aside meanwhile ended before this change, as far as anybody can tell.
+                self.aside.store(none, Ordering::Relaxed);
+            }
             self.until.store(until, Ordering::Release);
             self.gate.store(gate, Ordering::Release);
         }

@@ -98,7 +98,7 @@ pub use error::{CallError, ConfigError, Refusal};
 #[cfg(feature = "tower")]
 pub use layer::BreakerLayer;
 pub use machine::{Grant, Machine, Mode, Reason, Snapshot, State, Transition};
-pub use metrics::{Metrics, MetricsError};
+pub use metrics::Metrics;
 #[cfg(feature = "tower")]
 pub use service::{Circuit, CircuitFuture, Judge, ResultJudge};
 pub use window::Tally;

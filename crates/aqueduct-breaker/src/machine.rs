@@ -464,6 +464,23 @@ impl Machine {
             && self.window.is_steady()
     }
 
+    /// Whether a call that passes, goes well and is not slow cannot open the circuit, so that it matters only for what
+    /// comes after it: there are enough calls already, and one more success lowers every rate.
+    pub(crate) fn is_patient(&self) -> bool {
+        let by_calls = matches!(self.window, Counted::Calls(_));
+        by_calls
+            && matches!(self.phase, Phase::Closed)
+            && self.window.latest().calls >= self.config.minimum_calls
+    }
+
+    /// Counts calls that went well, were not slow, and ended before whatever comes next.
+    pub(crate) fn succeed(&mut self, calls: u32) {
+        if calls > 0 && matches!(self.phase, Phase::Closed) {
+            self.consecutive = 0;
+            self.window.succeed(calls);
+        }
+    }
+
     /// After how long a call is slow, if that matters.
     pub(crate) fn slow_after(&self) -> Option<Duration> {
         self.config.slow.map(|slow| slow.after)

@@ -1,7 +1,7 @@
 //! The names of this crate's metrics.
 
 use aqueduct_core::Verdict;
-use aqueduct_metrics::{Counter, Definition, Gauge, RegisterError, Registry, SeriesError};
+use aqueduct_metrics::{Counter, Definition, Gauge, MetricsError, Registry};
 
 use crate::machine::{State, Transition};
 
@@ -37,17 +37,6 @@ pub struct Metrics {
     to_open: Counter,
     to_half_open: Counter,
     not_closed: Gauge,
-}
-
-/// What a registry refuses; only one that is shared with other software does, or a name of over 128 bytes.
-#[derive(Debug, thiserror::Error)]
-pub enum MetricsError {
-    /// The family.
-    #[error(transparent)]
-    Register(#[from] RegisterError),
-    /// The series.
-    #[error(transparent)]
-    Series(#[from] SeriesError),
 }
 
 impl Metrics {

@@ -61,6 +61,14 @@ impl Counted {
         }
     }
 
+    /// Adds calls that went well to a window of calls. O(1) a call, and never more than the window is large.
+    pub(crate) fn succeed(&mut self, calls: u32) {
+        match self {
+            Self::Calls(window) => window.succeed(calls),
+            Self::Time(_) => {}
+        }
+    }
+
     pub(crate) fn tally(&mut self, now: Instant) -> Tally {
         match self {
             Self::Calls(calls) => calls.tally(),

@@ -86,6 +86,27 @@ pub enum SeriesError {
     },
 }
 
+/// What a registry refuses of a part that wants its metrics: only one that is shared with other software does, or a name
+/// that is too long for a label.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetricsError {
+    /// The family.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The series.
+    #[error(transparent)]
+    Series(#[from] SeriesError),
+}
+
+impl Classified for MetricsError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Register(error) => error.class(),
+            Self::Series(error) => error.class(),
+        }
+    }
+}
+
 impl Classified for ConfigError {
     fn class(&self) -> ErrorClass {
         ErrorClass::Invalid

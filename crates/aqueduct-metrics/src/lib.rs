@@ -85,7 +85,7 @@ mod text;
 pub use config::Config;
 pub use counter::Counter;
 pub use definition::{Definition, Kind, Scale};
-pub use error::{ConfigError, RegisterError, SeriesError};
+pub use error::{ConfigError, MetricsError, RegisterError, SeriesError};
 pub use family::{Family, OVERFLOW, Series};
 pub use gauge::Gauge;
 pub use histogram::{Distribution, Histogram};

@@ -123,7 +123,7 @@ async fn main() -> Result<(), ConfigError> {
         println!(
             "a refusal is handed back after {} attempts: wait {:?}",
             refused.attempts,
-            refused.retry_after()
+            refused.retry_after
         );
     }
     Ok(())

@@ -30,13 +30,24 @@ impl Advice {
         if class.is_retryable() { Self::AGAIN } else { Self::Stop }
     }
 
-    /// What the class of a result's error says.
+    /// What an error says of itself: a refusal of ours is handed back, otherwise its class decides, and the wait that it
+    /// asks for is kept.
+    #[must_use]
+    pub fn of_error<E: Classified>(error: &E) -> Self {
+        let retry_after = error.retry_after();
+        if error.is_refusal() {
+            return Self::Refused { retry_after };
+        }
+        match Self::of_class(error.class()) {
+            Self::Again { .. } => Self::Again { retry_after },
+            other => other,
+        }
+    }
+
+    /// What a result's error says of itself.
     #[must_use]
     pub fn of_result<T, E: Classified>(result: &Result<T, E>) -> Self {
-        match result {
-            Ok(_) => Self::Stop,
-            Err(error) => Self::of_class(error.class()),
-        }
+        result.as_ref().map_or_else(Self::of_error, |_| Self::Stop)
     }
 }
 

@@ -54,12 +54,6 @@ impl<E> CallError<E> {
     pub(crate) fn before(error: E) -> Self {
         Self { error: Some(error), attempts: 0, ended: Ended::Final, retry_after: None }
     }
-
-    /// Gives how long to wait before it makes sense to call again, where that is known.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
-    }
 }
 
 impl<E> fmt::Display for CallError<E> {
@@ -85,6 +79,14 @@ impl<E: Classified> Classified for CallError<E> {
     fn class(&self) -> ErrorClass {
         self.error.as_ref().map_or(ErrorClass::Transient, Classified::class)
     }
+
+    fn is_refusal(&self) -> bool {
+        self.ended == Ended::Refused
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
 }
 
 impl fmt::Display for Ended {
@@ -106,16 +108,16 @@ pub struct Refusal {
     pub retry_after: Duration,
 }
 
-impl Refusal {
-    /// Gives how long to wait before it makes sense to ask again.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        Some(self.retry_after)
-    }
-}
-
 impl Classified for Refusal {
     fn class(&self) -> ErrorClass {
         ErrorClass::Overload
+    }
+
+    fn is_refusal(&self) -> bool {
+        true
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Some(self.retry_after)
     }
 }

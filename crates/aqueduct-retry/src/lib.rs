@@ -130,7 +130,7 @@ pub use hedge::Hedge;
 pub use latencies::Latencies;
 #[cfg(feature = "tower")]
 pub use layer::RetryLayer;
-pub use metrics::{Metrics, MetricsError};
+pub use metrics::Metrics;
 pub use retry::Retry;
 pub use schedule::{Attempt, Limit, Next, Schedule};
 #[cfg(feature = "tower")]

@@ -1,7 +1,6 @@
 //! The names of this crate's metrics.
 
-use aqueduct_core::{Classified, ErrorClass};
-use aqueduct_metrics::{Counter, Definition, RegisterError, Registry, SeriesError};
+use aqueduct_metrics::{Counter, Definition, MetricsError, Registry};
 
 use crate::{Ended, Limit};
 
@@ -44,26 +43,6 @@ pub struct Metrics {
     retry: Counter,
     hedge: Counter,
     hedges_won: Counter,
-}
-
-/// What a registry refuses; only one that is shared with other software does, or a name of over 128 bytes.
-#[derive(Debug, thiserror::Error)]
-pub enum MetricsError {
-    /// The family.
-    #[error(transparent)]
-    Register(#[from] RegisterError),
-    /// The series.
-    #[error(transparent)]
-    Series(#[from] SeriesError),
-}
-
-impl Classified for MetricsError {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Register(error) => error.class(),
-            Self::Series(error) => error.class(),
-        }
-    }
 }
 
 impl Metrics {

@@ -134,10 +134,8 @@ impl Retry {
     }
 
     /// Makes a call; it gets the number of the attempt, from 1. An error whose class is overload or transient is
-    /// tried again, any other is handed back at once.
-    ///
-    /// Where the call goes through a limiter or a breaker, take [`Retry::call_with`] and give
-    /// [`Advice::Refused`] for their refusals: their class is overload too, and a refusal is not to be retried.
+    /// tried again, after the wait that it asks for if it does. Any other is handed back at once, and so is a
+    /// [refusal](Classified::is_refusal) of a limiter or a breaker within the call.
     ///
     /// # Errors
     ///

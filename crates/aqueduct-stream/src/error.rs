@@ -625,7 +625,7 @@ pub enum RunError {
     Imbalance(#[from] Imbalance),
     /// The metrics registry refused a name: somebody else uses it differently.
     #[error("the run's metrics cannot be registered")]
-    Metrics(#[from] crate::metrics::MetricsError),
+    Metrics(#[from] aqueduct_metrics::MetricsError),
     /// A thread of the engine is gone: a bug.
     #[error("the {thread} thread of the engine stopped unexpectedly; please report this")]
     Thread {

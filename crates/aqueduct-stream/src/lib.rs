@@ -99,7 +99,6 @@ pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, Stag
 pub use exec::{ExecBuilder, ExecStage, StderrLines};
 pub use fault::Fault;
 pub use guarantee::{Guarantee, SinkGuarantee};
-pub use metrics::MetricsError;
 pub use pipeline::{Pipeline, SinkKind};
 pub use preview::{Preview, PreviewItem, PreviewStep, Shown};
 pub use progress::{Progress, ProgressSnapshot};

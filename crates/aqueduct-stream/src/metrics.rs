@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aqueduct_metrics::{Counter, Definition, Histogram, RegisterError, Registry, Scale, SeriesError};
+use aqueduct_metrics::{Counter, Definition, Histogram, MetricsError, Registry, Scale};
 
 /// Items that a stage took.
 pub(crate) const STAGE_IN: Definition = Definition {
@@ -42,17 +42,6 @@ pub(crate) struct StepStats {
     seconds: Histogram,
     /// Nanoseconds of work. Relaxed: read once, at the end.
     busy: AtomicU64,
-}
-
-/// What a registry refuses; only a registry shared with other software can.
-#[derive(Debug, thiserror::Error)]
-pub enum MetricsError {
-    /// The family.
-    #[error(transparent)]
-    Register(#[from] RegisterError),
-    /// The series.
-    #[error(transparent)]
-    Series(#[from] SeriesError),
 }
 
 impl StepStats {

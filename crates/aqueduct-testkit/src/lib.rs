@@ -21,6 +21,7 @@
 //! * [`check`] reads the files and the SQLite tables itself. It never asks Aqueduct anything.
 //! * On top, every call and every place fails once with an error (`EIO`) instead: the run must stop, and the next
 //!   one must go on.
+//! * A [`RedisServer`] is a real server of a test's own, which the test kills, freezes and starts again.
 //! * A [`Campaign`] spreads points over the kinds and the writing calls; [`sabotage`] runs builds with a
 //!   deliberate bug, each of which must be caught, since a checker that finds nothing proves nothing.
 //!
@@ -60,6 +61,7 @@ mod point;
 mod process;
 mod report;
 pub mod sabotage;
+mod servers;
 mod strace;
 mod trial;
 mod workload;
@@ -70,5 +72,6 @@ pub use error::CrashError;
 pub use oracle::{Counts, Entry, Expected, Form, Holding, Letter, Type, Value};
 pub use point::{Action, Blow, Point, PointError, Target};
 pub use report::{Broken, KindReport, Report, Sabotaged, Share};
+pub use servers::{RedisServer, ServerError};
 pub use trial::{Outcome, Trial};
 pub use workload::{Kind, KindError, Workload};

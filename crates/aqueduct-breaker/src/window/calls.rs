@@ -10,6 +10,9 @@ pub(crate) struct Calls {
     tally: Tally,
 }
 
+const FAILED: u64 = 0x5555_5555_5555_5555;
+const SLOW: u64 = !FAILED;
+
 impl Calls {
     pub(super) fn new(size: u32) -> Self {
         let words = vec![0; size.div_ceil(32) as usize].into_boxed_slice();
@@ -27,6 +30,33 @@ impl Calls {
         self.tally.add(Tally::one(failed, slow));
         self.next = if self.next + 1 == self.size { 0 } else { self.next + 1 };
         self.tally
+    }
+
+    pub(super) fn succeed(&mut self, calls: u32) {
+        if calls >= self.size {
+            self.words.fill(0);
+            self.next = 0;
+            self.tally = Tally { calls: self.size, failed: 0, slow: 0 };
+            return;
+        }
+        let mut left = calls;
+        while left > 0 {
+            let (word, shift) = (self.next as usize / 32, self.next % 32 * 2);
+            // To the end of the word, of the ring, or of what is to be added.
+            let step = left.min(32 - self.next % 32).min(self.size - self.next);
+            let mask = u64::MAX >> (64 - step * 2) << shift;
+            let old = self.words[word] & mask;
+            self.words[word] &= !mask;
+            if self.tally.calls == self.size {
+                self.tally.failed -= (old & FAILED).count_ones();
+                self.tally.slow -= (old & SLOW).count_ones();
+            } else {
+                // A ring that is not full holds nothing at the places to come.
+                self.tally.calls += step;
+            }
+            self.next = (self.next + step) % self.size;
+            left -= step;
+        }
     }
 
     /// Full of calls that went well, the ring is all zeros; one more turns it and changes nothing.

@@ -131,25 +131,25 @@ proptest::proptest! {
     /// The ways around the lock change nothing: a breaker does what its machine does.
     #[test]
     fn a_breaker_is_its_machine(
-        calls in proptest::collection::vec((0_u8..12, 0_u64..40), 1..400),
-        size in 1_u32..9,
+        calls in proptest::collection::vec((0_u8..40, 0_u64..40, 0_u8..30), 1..600),
+        size in 1_u32..120,
         slow in proptest::bool::ANY,
         time in proptest::bool::ANY,
     ) {
         let (clock, hand) = Clock::manual(Timestamp(0));
         let milli = Duration::from_millis(1);
         let window = if time { Window::Time { buckets: size, each: milli * 50 } } else { Window::Calls(size) };
-        let mut builder = Config::builder().window(window).minimum_calls(size).failure_rate(0.6);
+        let mut builder = Config::builder().window(window).minimum_calls(size.div_ceil(3)).failure_rate(0.2);
         if slow {
             builder = builder.slow_calls(milli * 20, 0.7);
         }
         let config = builder.open_for(milli * 100, 2.0, milli * 400).half_open(2, milli * 300).build().unwrap();
         let breaker = Breaker::seeded(config.clone(), clock.clone(), 3);
         let mut machine = Machine::new(config, 3);
-        for (outcome, takes) in calls {
+        for (outcome, takes, look) in calls {
             let verdict = match outcome {
-                0..8 => Verdict::Success,
-                8..11 => Verdict::FAILURE,
+                0..35 => Verdict::Success,
+                35..39 => Verdict::FAILURE,
                 _ => Verdict::Ignore,
             };
             let begun = clock.now();
@@ -160,8 +160,10 @@ proptest::proptest! {
                 permit.finish(verdict);
                 machine.finish(clock.now(), grant, verdict, clock.now().since(begun));
             }
-            let (ours, theirs) = (breaker.snapshot(), machine.snapshot(clock.now()));
-            proptest::prop_assert_eq!(ours, theirs);
+            // Looking counts what was put aside, so it must not be done each time.
+            if look == 0 {
+                proptest::prop_assert_eq!(breaker.snapshot(), machine.snapshot(clock.now()));
+            }
         }
     }
 }

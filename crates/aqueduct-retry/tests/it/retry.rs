@@ -95,7 +95,7 @@ fn a_refusal_is_handed_back_at_once_and_costs_no_budget() {
     let error =
         run(&hand, retry.call_with(|_| refused, async |_| Err::<(), _>("open"))).expect_err("refused");
     assert_eq!((error.error, error.attempts, error.ended), (Some("open"), 0, Ended::Refused));
-    assert_eq!(error.retry_after(), Some(SECOND));
+    assert_eq!(error.retry_after, Some(SECOND));
     assert_eq!(clock.now(), at(0.0), "nobody waited");
     assert_eq!(error.to_string(), "make the call: it was refused");
 
@@ -310,4 +310,31 @@ proptest! {
         prop_assert!(attempts <= retries_max + 1);
         prop_assert_eq!(attempts, error.attempts);
     }
+}
+
+/// A refusal as a breaker or a limiter gives it: of the class of overload, and yet not to be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shut;
+
+impl Classified for Shut {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Overload
+    }
+
+    fn is_refusal(&self) -> bool {
+        true
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        Some(SECOND)
+    }
+}
+
+#[test]
+fn a_refusal_says_so_itself_and_is_not_repeated() {
+    let (retry, clock, hand) = with(Config::default());
+    let error = run(&hand, retry.call(async |_| Err::<(), _>(Shut))).expect_err("refused");
+    assert_eq!((error.attempts, error.ended, error.retry_after), (0, Ended::Refused, Some(SECOND)));
+    assert!(error.is_refusal());
+    assert_eq!(clock.now(), at(0.0), "nobody waited");
 }

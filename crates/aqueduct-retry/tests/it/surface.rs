@@ -5,7 +5,7 @@ use aqueduct_core::Classified;
 use aqueduct_retry::{
     Account, Advice, After, Answer, Attempt, Budget, BudgetConfig, Builder, CallError, Config, ConfigError,
     Course, Cubic, Deadline, Ended, Event, Growth, Hedge, HedgeConfig, Jitter, Latencies, Limit, Metrics,
-    MetricsError, Next, Refusal, Retry, Schedule, Slot, Throttle, Withdrawal,
+    Next, Refusal, Retry, Schedule, Slot, Throttle, Withdrawal,
 };
 
 #[test]
@@ -34,7 +34,6 @@ fn everything_can_be_shared_between_threads_and_printed() {
     check::<Latencies>();
     check::<Limit>();
     check::<Metrics>();
-    check::<MetricsError>();
     check::<Next>();
     check::<Refusal>();
     check::<Retry>();
@@ -56,6 +55,5 @@ fn every_error_has_a_class() {
     fn check<T: Error + Classified>() {}
     check::<CallError<ConfigError>>();
     check::<ConfigError>();
-    check::<MetricsError>();
     check::<Refusal>();
 }

@@ -38,7 +38,7 @@ fn nothing_is_held_back_before_the_other_side_asks_for_less() {
 fn a_refusal_says_how_long_to_wait() {
     let (throttle, _, hand) = slow();
     let refusal = throttle.try_acquire().expect_err("there is no token");
-    assert_eq!(refusal.retry_after(), Some(2 * SECOND));
+    assert_eq!(refusal.retry_after, 2 * SECOND);
     hand.advance(2 * SECOND);
     assert_eq!(throttle.try_acquire(), Ok(()));
     let refusal = run(&hand, throttle.acquire_within(SECOND)).expect_err("it comes too late");

@@ -1,3 +1,4 @@
-//! Behaviour of the crash checker, through the public surface.
+//! Behaviour of the crash checker and of the servers, through the public surface.
 
 mod campaign;
+mod servers;

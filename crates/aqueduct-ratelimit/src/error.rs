@@ -1,0 +1,140 @@
+use std::fmt;
+use std::time::Duration;
+
+use aqueduct_core::{Classified, ErrorClass};
+
+/// A limit that cannot be built. Change the named field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}, allowed is {allowed}")]
+pub struct ConfigError {
+    /// The field.
+    pub field: &'static str,
+    /// What was given.
+    pub value: String,
+    /// What may be given.
+    pub allowed: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(field: &'static str, value: impl fmt::Display, allowed: impl Into<String>) -> Self {
+        Self { field, value: value.to_string(), allowed: allowed.into() }
+    }
+}
+
+impl Classified for ConfigError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
+    }
+}
+
+/// What a limit does not give now. Nothing was used, and it is no failure of whatever wanted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.in_words())]
+pub struct Denied {
+    /// How long to wait before the same would be given, if nobody else takes it. `None`: never, or it is not known.
+    pub retry_after: Option<Duration>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a limit does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It is used up.
+    Limit,
+    /// More was asked for at once than it ever gives.
+    TooLarge,
+    /// It would have been longer to wait than was allowed.
+    Wait,
+    /// It cannot promise anything: a sliding window of counts does not know what it will hold.
+    NoReservation,
+    /// What counts cannot be asked, and the limit was made to give nothing then.
+    Unavailable,
+}
+
+impl Reason {
+    /// The name used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::TooLarge => "too_large",
+            Self::Wait => "wait",
+            Self::NoReservation => "no_reservation",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Denied {
+    pub(crate) const TOO_LARGE: Self = Self { retry_after: None, reason: Reason::TooLarge };
+
+    pub(crate) fn after_nanos(nanos: u64) -> Self {
+        Self { retry_after: Some(Duration::from_nanos(nanos)), reason: Reason::Limit }
+    }
+
+    fn in_words(self) -> String {
+        let what = match self.reason {
+            Reason::Limit => "the limit is reached",
+            Reason::TooLarge => "more was asked for at once than the limit ever gives",
+            Reason::Wait => "the limit is reached, and the wait would be longer than allowed",
+            Reason::NoReservation => "a sliding window of counts takes no reservations; wait and ask",
+            Reason::Unavailable => "the limit cannot be asked",
+        };
+        match self.retry_after {
+            Some(wait) => format!("{what}; ask again in {wait:?}"),
+            None => what.to_owned(),
+        }
+    }
+}
+
+impl Classified for Denied {
+    fn class(&self) -> ErrorClass {
+        match self.reason {
+            Reason::TooLarge | Reason::NoReservation => ErrorClass::Invalid,
+            Reason::Limit | Reason::Wait | Reason::Unavailable => ErrorClass::Overload,
+        }
+    }
+
+    fn is_refusal(&self) -> bool {
+        true
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+/// What came of a call behind a limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError<E> {
+    /// It was not made.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It was made, and failed.
+    #[error("the call failed")]
+    Failed(#[source] E),
+}
+
+impl<E: Classified> Classified for CallError<E> {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Denied(denied) => denied.class(),
+            Self::Failed(error) => error.class(),
+        }
+    }
+
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Denied(_) => true,
+            Self::Failed(error) => error.is_refusal(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Denied(denied) => denied.retry_after,
+            Self::Failed(error) => error.retry_after(),
+        }
+    }
+}
