@@ -61,7 +61,7 @@ fn hot_paths(report: &mut Report) {
             "breaker, with failures",
             counted(|| {
                 number += 1;
-                call(&breaker, if number % 3 == 0 { Verdict::FAILURE } else { Verdict::Success });
+                call(&breaker, if number.is_multiple_of(3) { Verdict::FAILURE } else { Verdict::Success });
             }),
         ),
         (
