@@ -368,7 +368,7 @@ impl<E> Shared<E> {
             let chance = self.chance.fetch_add(GAMMA, Ordering::Relaxed);
             let mut ask = Ask { key, random: Random::seeded(mix(chance)), now };
             match view.choose(&mut ask) {
-                Some(node) if node.load.begin() => {
+                Some(node) if node.enter() => {
                     return Ok(Lease::new(Arc::clone(node), now.nanos, view.counts_all));
                 }
                 Some(_) => std::thread::yield_now(),

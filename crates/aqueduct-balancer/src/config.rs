@@ -259,16 +259,12 @@ impl Builder {
         let config = self.0;
         match config.algorithm {
             Algorithm::LeastConnections { choices } => within("algorithm.choices", choices, 2, 8)?,
-            Algorithm::Adaptive { hot_quantile } => {
-                if !(hot_quantile > 0.0 && hot_quantile < 1.0) {
-                    return Err(wrong("algorithm.hot_quantile", hot_quantile, "above 0 and below 1"));
-                }
+            Algorithm::Adaptive { hot_quantile } if !(hot_quantile > 0.0 && hot_quantile < 1.0) => {
+                return Err(wrong("algorithm.hot_quantile", hot_quantile, "above 0 and below 1"));
             }
             Algorithm::Maglev { table } => within("algorithm.table", table, 251, 65_537)?,
-            Algorithm::BoundedLoad { factor } => {
-                if !(factor > 1.0 && factor <= 100.0) {
-                    return Err(wrong("algorithm.factor", factor, "above 1 and up to 100"));
-                }
+            Algorithm::BoundedLoad { factor } if !(factor > 1.0 && factor <= 100.0) => {
+                return Err(wrong("algorithm.factor", factor, "above 1 and up to 100"));
             }
             _ => {}
         }

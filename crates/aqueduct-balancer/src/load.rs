@@ -84,14 +84,10 @@ impl Load {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Adds a lease, unless it is drained.
+    /// Adds a lease, and tells whether it may stay: if not, it must [end](Self::end).
     pub(crate) fn begin(&self) -> bool {
         self.in_flight.fetch_add(1, Ordering::SeqCst);
-        if !self.draining.load(Ordering::SeqCst) {
-            return true;
-        }
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        false
+        !self.draining.load(Ordering::SeqCst)
     }
 
     /// Takes a lease away. Tells whether that was the last one of a drained endpoint.

@@ -134,6 +134,20 @@ impl<E> Node<E> {
         if let Some(metrics) = self.metrics.get() {
             metrics.ended(verdict);
         }
+        self.leave();
+    }
+
+    /// Adds a lease, unless it is drained.
+    pub(crate) fn enter(&self) -> bool {
+        let stays = self.load.begin();
+        if !stays {
+            // Whoever waits for the last one may have seen this one.
+            self.leave();
+        }
+        stays
+    }
+
+    fn leave(&self) {
         if self.load.end() {
             self.core.drained.notify_waiters();
         }
@@ -145,7 +159,7 @@ impl<E> Node<E> {
         let in_a_row = self.load.failed(begun, now, &settings.tuning);
         let most = settings.config.outliers.and_then(|outliers| outliers.consecutive_failures);
         // Where there was no room, it is asked again after as many more.
-        if most.is_some_and(|most| in_a_row % most == 0) {
+        if most.is_some_and(|most| in_a_row.is_multiple_of(most)) {
             let decision = self.core.detector().eject(now.instant(), self.id);
             if let Some(Decision::Ejected { cause, lasts, .. }) = decision {
                 self.load.ejected.store(true, Ordering::Relaxed);
