@@ -4,6 +4,7 @@
 //! a peer does what it does, ours must not. Then it compares times: both sides are measured in turns in one run, and
 //! what is printed is the ratio. The process fails when ours shows a defect or misses a figure by which it is held.
 
+mod balancer;
 mod breaker;
 mod report;
 
@@ -13,7 +14,7 @@ use report::Report;
 
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: &[Part] = &[("breaker", breaker::run)];
+const PARTS: &[Part] = &[("balancer", balancer::run), ("breaker", breaker::run)];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

@@ -343,6 +343,24 @@ impl<E> Balancer<E> {
         self.0.members().iter().map(|node| Figures::of(node, now, &tuning)).collect()
     }
 
+    /// A lease of each endpoint that may be chosen, wherever it begins; those that are not used are given back as if
+    /// they had not been.
+    #[cfg(feature = "tower")]
+    pub(crate) fn leases(&self) -> Vec<Lease<E>> {
+        let (view, now) = (self.0.view.load(), self.0.core.now());
+        let nodes = view.open().filter(|node| node.enter());
+        nodes.map(|node| Lease::new(Arc::clone(node), now.nanos, view.counts_all)).collect()
+    }
+
+    /// Wakes once when there is another view.
+    #[cfg(feature = "tower")]
+    pub(crate) fn wake_on_change(&self, waker: &std::task::Waker) {
+        let mut wakers = self.0.core.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        if !wakers.iter().any(|other| other.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+
     #[cfg(feature = "health")]
     pub(crate) fn nodes(&self) -> Vec<Arc<Node<E>>> {
         self.0.members().iter().filter(|node| !node.is_draining()).map(Arc::clone).collect()
@@ -470,7 +488,7 @@ impl<E> Shared<E> {
         }
         self.core.settled(next.map_or(until, |next| until.min(Moment::of(next).nanos)));
         drop(members);
-        self.core.changed.notify_waiters();
+        self.core.wake();
         for (node, cause, lasts) in ejected {
             node.report_ejection(cause, lasts);
         }

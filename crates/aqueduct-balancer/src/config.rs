@@ -19,8 +19,8 @@ pub enum Algorithm {
         /// How many are drawn.
         choices: u32,
     },
-    /// The one that answers soonest: of two that are drawn, by their latest response times, the calls under way, and
-    /// recent failures. See [`Latency`].
+    /// The one that should answer soonest: of two that are drawn, or up to four while the best of them is busy, by
+    /// their response times, the calls under way, and recent failures. See [`Latency`].
     LeastResponseTime,
     /// The one of two that are drawn with fewer calls under way for its weight.
     PowerOfTwo,

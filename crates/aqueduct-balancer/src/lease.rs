@@ -37,6 +37,29 @@ impl<E> Lease<E> {
         self.end(Some(verdict));
     }
 
+    /// Gives it back as if it had never been picked.
+    #[cfg(feature = "tower")]
+    pub(crate) fn undo(mut self) {
+        self.ended = true;
+        if self.counted {
+            self.node.core.leased.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.node.never_mind();
+    }
+
+    /// The call begins now and not when it was picked.
+    #[cfg(feature = "tower")]
+    pub(crate) fn restart(mut self) -> Self {
+        self.begun = self.node.core.now().nanos;
+        self
+    }
+
+    /// Its endpoint, without the lease.
+    #[cfg(feature = "tower")]
+    pub(crate) fn chosen(&self) -> Chosen<E> {
+        Chosen(Arc::clone(&self.node))
+    }
+
     fn end(&mut self, verdict: Option<Verdict>) {
         if self.ended {
             return;
@@ -66,5 +89,32 @@ impl<E> Drop for Lease<E> {
 impl<E> fmt::Debug for Lease<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease").field("endpoint", &self.node.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// An endpoint, kept alive without a lease. It derefs to the endpoint.
+#[cfg(any(feature = "health", feature = "tower"))]
+pub struct Chosen<E>(pub(crate) Arc<Node<E>>);
+
+#[cfg(any(feature = "health", feature = "tower"))]
+impl<E> Clone for Chosen<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(any(feature = "health", feature = "tower"))]
+impl<E> Deref for Chosen<E> {
+    type Target = Endpoint<E>;
+
+    fn deref(&self) -> &Endpoint<E> {
+        &self.0.endpoint
+    }
+}
+
+#[cfg(any(feature = "health", feature = "tower"))]
+impl<E> fmt::Debug for Chosen<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Chosen").field(&self.0.endpoint).finish()
     }
 }

@@ -115,6 +115,12 @@ impl EndpointMetrics {
         self.in_flight.add(1.0);
     }
 
+    /// What began was not meant.
+    #[cfg(feature = "tower")]
+    pub(crate) fn never_mind(&self) {
+        self.in_flight.add(-1.0);
+    }
+
     /// Without a verdict it was cancelled.
     pub(crate) fn ended(&self, verdict: Option<Verdict>) {
         self.in_flight.add(-1.0);

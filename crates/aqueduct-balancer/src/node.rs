@@ -39,6 +39,9 @@ pub(crate) struct Core {
     pub(crate) leased: AtomicUsize,
     /// Told when there is a new view.
     pub(crate) changed: Notify,
+    /// The callers of services that wait for another view; see `Balance`. Held to copy or to take them.
+    #[cfg(feature = "tower")]
+    pub(crate) wakers: Mutex<Vec<std::task::Waker>>,
     /// Told when the last lease of a drained endpoint ends.
     pub(crate) drained: Notify,
     pub(crate) observer: OnceLock<Box<Observer>>,
@@ -70,6 +73,8 @@ impl Core {
             stale: AtomicBool::new(true),
             leased: AtomicUsize::new(0),
             changed: Notify::new(),
+            #[cfg(feature = "tower")]
+            wakers: Mutex::new(Vec::new()),
             drained: Notify::new(),
             observer: OnceLock::new(),
             metrics: OnceLock::new(),
@@ -106,6 +111,16 @@ impl Core {
     /// Nothing under this lock panics, so a poisoned one still guards whole figures.
     pub(crate) fn detector(&self) -> MutexGuard<'_, Detector> {
         self.detector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells whoever waits that there is a new view.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_waiters();
+        #[cfg(feature = "tower")]
+        {
+            let wakers = std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+            wakers.into_iter().for_each(std::task::Waker::wake);
+        }
     }
 
     pub(crate) fn tell(&self, event: &Event) {
@@ -145,6 +160,15 @@ impl<E> Node<E> {
             self.leave();
         }
         stays
+    }
+
+    /// Ends a lease that was never used.
+    #[cfg(feature = "tower")]
+    pub(crate) fn never_mind(&self) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.never_mind();
+        }
+        self.leave();
     }
 
     fn leave(&self) {

@@ -128,6 +128,15 @@ impl<E> View<E> {
             .or_else(|| self.tiers.iter().find_map(|tier| tier.choose(ask)))
     }
 
+    /// Everybody who may be chosen.
+    #[cfg(feature = "tower")]
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Arc<Node<E>>> + '_ {
+        self.tiers.iter().filter(|tier| tier.portion.hundredths > 0).flat_map(|tier| {
+            let open = tier.nodes.iter().enumerate().filter(|(index, _)| tier.is_open(*index));
+            open.map(|(_, node)| node)
+        })
+    }
+
     /// The priorities in panic.
     pub(crate) fn panics(&self) -> impl Iterator<Item = u8> + '_ {
         self.tiers.iter().filter(|tier| tier.portion.panic).map(|tier| tier.priority)

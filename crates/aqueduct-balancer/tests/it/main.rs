@@ -6,12 +6,16 @@ mod changes;
 mod config;
 mod detector;
 mod hashing;
+#[cfg(feature = "health")]
+mod health;
 mod latency;
 mod leases;
 mod metrics;
 mod passive;
 mod priorities;
 mod properties;
+#[cfg(feature = "tower")]
+mod service;
 mod shares;
 
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ proptest::proptest! {
     #[test]
     fn leases_are_never_lost_or_counted_twice(
         algorithm in 0..ALGORITHMS.len(),
-        steps in proptest::collection::vec((0_u8..12, 0_usize..64), 1..300),
+        steps in proptest::collection::vec((0_u8..12, 0_usize..64), 1..150),
     ) {
         let (balancer, hand) = balancer(&[1, 2, 3], with(ALGORITHMS[algorithm]));
         let mut leases = Vec::new();
@@ -21,7 +21,7 @@ proptest::proptest! {
         for (step, which) in steps {
             match step {
                 0 => {
-                    balancer.add(endpoint(next).with_weight(1 + u32::try_from(which).unwrap())).unwrap();
+                    balancer.add(endpoint(next).with_weight(1 + u32::try_from(which % 4).unwrap())).unwrap();
                     next += 1;
                 }
                 1 => drop(balancer.drain(&name(which % next))),
