@@ -313,7 +313,7 @@ impl<E> Balancer<E> {
             (true, false) => {
                 let now = self.0.core.now();
                 node.load.started_at.store(now.nanos, Ordering::Relaxed);
-                node.load.forgive(now);
+                node.load.forgive();
                 decisions.extend(self.0.core.detector().pardon(node.id));
                 events.push(Event::Healthy { endpoint });
             }
@@ -434,7 +434,6 @@ impl<E> Shared<E> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let load = Load::default();
         load.started_at.store(now.nanos, Ordering::Relaxed);
-        load.forgive(now);
         let core = Arc::clone(&self.core);
         let node = Node { load, endpoint, id, core, metrics: OnceLock::new() };
         if let Some(metrics) = self.core.metrics.get() {
@@ -448,8 +447,8 @@ impl<E> Shared<E> {
     /// After a change that the detector has decided about.
     fn settle_with(&self, members: Members<'_, E>, decisions: Vec<Decision>, mut events: Vec<Event>) {
         self.core.make_stale();
+        events.extend(decisions.into_iter().filter_map(|decision| come_back(&members, decision)));
         let now = self.core.now();
-        events.extend(decisions.into_iter().filter_map(|decision| come_back(&members, decision, now)));
         self.settle(members, now, events);
     }
 
@@ -470,7 +469,7 @@ impl<E> Shared<E> {
                         node.load.ejected.store(true, Ordering::Relaxed);
                     }
                 }
-                Decision::Returned { .. } => events.extend(come_back(&members, decision, now)),
+                Decision::Returned { .. } => events.extend(come_back(&members, decision)),
             }
             self.core.make_stale();
         }
@@ -519,11 +518,11 @@ fn by_id<E>(members: &[Arc<Node<E>>], id: u64) -> Option<&Arc<Node<E>>> {
     members.get(members.binary_search_by_key(&id, |node| node.id).ok()?)
 }
 
-fn come_back<E>(members: &[Arc<Node<E>>], decision: Decision, now: Moment) -> Option<Event> {
+fn come_back<E>(members: &[Arc<Node<E>>], decision: Decision) -> Option<Event> {
     let Decision::Returned { id } = decision else { return None };
     let node = by_id(members, id)?;
     node.load.ejected.store(false, Ordering::Relaxed);
-    node.load.forgive(now);
+    node.load.forgive();
     Some(Event::Returned { endpoint: Arc::clone(node.endpoint.shared_name()) })
 }
 

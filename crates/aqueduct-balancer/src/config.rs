@@ -52,7 +52,7 @@ pub enum Algorithm {
 /// The estimate is a peak EWMA: a slower answer replaces it at once, faster ones pull it down as time goes by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latency {
-    /// What is assumed before the first answer. Default 30 ms (linkerd's).
+    /// What is assumed while the first calls are under way. Default 30 ms (linkerd's). One that has none is tried.
     pub seed: Duration,
     /// The time in which an estimate loses two thirds of what is above the truth. Default 10 s (Finagle's).
     pub decay: Duration,

@@ -19,8 +19,10 @@ use crate::{Balancer, ConfigError, Endpoint, Health};
 /// How an endpoint is asked whether it is well.
 pub struct HealthCheck<E> {
     kind: Kind<E>,
-    address: Box<dyn Fn(&Endpoint<E>) -> String + Send + Sync>,
+    address: Box<Address<E>>,
 }
+
+type Address<E> = dyn Fn(&Endpoint<E>) -> String + Send + Sync;
 
 enum Kind<E> {
     Tcp,

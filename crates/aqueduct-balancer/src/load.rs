@@ -21,8 +21,6 @@ pub(crate) struct Load {
     pub(crate) ejected: AtomicBool,
     consecutive_failures: AtomicU32,
     estimate: Estimate,
-    /// When it was not yet, or no longer, known how fast it is, in nanoseconds.
-    seeded_at: AtomicU64,
     /// When the last failure without a success after it was, in nanoseconds and one; 0 for never.
     failed_at: AtomicU64,
     /// Until when it asked to be left alone, in nanoseconds; 0 for never.
@@ -133,8 +131,7 @@ impl Load {
     }
 
     /// Forgets what it held against the endpoint, which has been out and may be well again.
-    pub(crate) fn forgive(&self, now: Moment) {
-        self.seeded_at.store(now.nanos, Ordering::Relaxed);
+    pub(crate) fn forgive(&self) {
         self.consecutive_failures.store(0, Ordering::Relaxed);
         self.failed_at.store(0, Ordering::Relaxed);
         self.estimate.0.store(0, Ordering::Relaxed);
@@ -159,14 +156,11 @@ impl Load {
         Some(Duration::from_secs_f64(f64::from(estimate) / 1e9))
     }
 
-    /// What was measured; and before that the seed, which fades too: an endpoint that nobody tries, because it is
-    /// thought to be slower than it is, must be tried some day. A hundredth stays, so that it is not tried by everybody.
+    /// What was measured. Before that an endpoint seems as fast as can be until it has a call, and then as the seed
+    /// says: so it is tried soon, and not by everybody at once.
     fn estimate(&self, now: Moment, tuning: &Tuning) -> f32 {
-        self.estimate.at(now, tuning).unwrap_or_else(|| {
-            let age = now.nanos.saturating_sub(self.seeded_at.load(Ordering::Relaxed));
-            let left = nanos_f32(tuning.fade_nanos.saturating_sub(age)) / nanos_f32(tuning.fade_nanos);
-            tuning.seed_nanos * left.max(0.01)
-        })
+        let unknown = || if self.in_flight() == 0 { 0.0 } else { tuning.seed_nanos };
+        self.estimate.at(now, tuning).unwrap_or_else(unknown)
     }
 
     pub(crate) fn tally(&self) -> Tally {

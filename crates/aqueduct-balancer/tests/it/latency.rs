@@ -90,3 +90,21 @@ fn a_failure_is_forgotten_when_the_penalty_has_faded() {
     hand.advance(SECOND * 10);
     assert!((0..100).any(|_| balancer.pick().is_ok_and(|lease| *lease.value() == 0)));
 }
+
+#[test]
+fn an_endpoint_that_nobody_knows_gets_one_call_at_once_and_not_all() {
+    let (balancer, hand) = balancer(&[1; 3], Config::builder());
+    for _ in 0..100 {
+        let lease = balancer.pick().expect("there are three");
+        hand.advance(MILLISECOND);
+        lease.finish(Verdict::Success);
+    }
+    assert!(balancer.snapshot().iter().all(|figures| figures.successes > 20));
+    balancer.add(crate::endpoint(3)).expect("the name is free");
+    let leases: Vec<_> = (0..40).map(|_| balancer.pick().expect("there are four")).collect();
+    assert_eq!(
+        leases.iter().filter(|lease| *lease.value() == 3).count(),
+        1,
+        "the others answer in 1 ms, not in 30"
+    );
+}
