@@ -182,6 +182,6 @@ fn a_check_that_cannot_work_is_refused() {
     assert_eq!(checker(HealthConfig { healthy: 0, ..config() }), "healthy");
     assert_eq!(checker(HealthConfig { unhealthy: 0, ..config() }), "unhealthy");
     assert_eq!(checker(HealthConfig { jitter: f64::NAN, ..config() }), "jitter");
-    assert_eq!(checker(HealthConfig { interval: SECOND * 0, ..config() }), "interval");
+    assert_eq!(checker(HealthConfig { interval: std::time::Duration::ZERO, ..config() }), "interval");
     assert_eq!(checker(HealthConfig { timeout: SECOND * 100_000, ..config() }), "timeout");
 }
