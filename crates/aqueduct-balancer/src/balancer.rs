@@ -3,7 +3,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::error::{CallError, ChangeError, ConfigError, NoEndpoint};
 use crate::event::Event;
 use crate::hash::{GAMMA, mix};
 use crate::lease::Lease;
-use crate::load::{Load, Moment};
+use crate::load::Moment;
 use crate::metrics::Metrics;
 use crate::node::{Core, Node, Settings};
 use crate::outlier::{Decision, Tally};
@@ -38,7 +38,8 @@ struct Shared<E> {
     members: Mutex<Vec<Arc<Node<E>>>>,
     /// Where round robin stands.
     turn: Arc<AtomicUsize>,
-    /// How much chance has been used: each pick takes a step of SplitMix64. Relaxed: every step is taken once.
+    /// The seed of the next pick's chance, a step of SplitMix64's sequence further each time. Relaxed: every step is
+    /// taken once.
     chance: AtomicU64,
     ids: AtomicU64,
 }
@@ -384,7 +385,7 @@ impl<E> Shared<E> {
             }
             let view = self.view.load();
             let chance = self.chance.fetch_add(GAMMA, Ordering::Relaxed);
-            let mut ask = Ask { key, random: Random::seeded(mix(chance)), now };
+            let mut ask = Ask { key, random: Random::seeded(chance), now };
             match view.choose(&mut ask) {
                 Some(node) if node.enter() => {
                     return Ok(Lease::new(Arc::clone(node), now.nanos, view.counts_all));
@@ -432,10 +433,8 @@ impl<E> Shared<E> {
 
     fn admit(&self, members: &mut Vec<Arc<Node<E>>>, endpoint: Endpoint<E>, now: Moment) {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let load = Load::default();
-        load.started_at.store(now.nanos, Ordering::Relaxed);
-        let core = Arc::clone(&self.core);
-        let node = Node { load, endpoint, id, core, metrics: OnceLock::new() };
+        let node = Node::new(endpoint, id, Arc::clone(&self.core));
+        node.load.started_at.store(now.nanos, Ordering::Relaxed);
         if let Some(metrics) = self.core.metrics.get() {
             node.count_in(metrics);
         }

@@ -26,7 +26,7 @@ impl<E> Lease<E> {
         if counted {
             node.core.leased.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(metrics) = node.metrics.get() {
+        if let Some(metrics) = node.metrics() {
             metrics.begun();
         }
         Self { node, begun, counted, ended: false }

@@ -13,14 +13,15 @@ use crate::load::{Load, Moment, Tuning, nanos};
 use crate::metrics::{EndpointMetrics, Metrics};
 use crate::outlier::{Cause, Decision, Detector};
 
-/// An endpoint in a balancer, which leases keep alive when the balancer has forgotten it.
+/// An endpoint in a balancer, which leases keep alive when the balancer has forgotten it. Its load comes first; see there.
+#[repr(C)]
 pub(crate) struct Node<E> {
     pub(crate) load: Load,
     pub(crate) endpoint: Endpoint<E>,
     /// Unlike a name never given twice. Members are in its order.
     pub(crate) id: u64,
     pub(crate) core: Arc<Core>,
-    pub(crate) metrics: OnceLock<EndpointMetrics>,
+    metrics: OnceLock<EndpointMetrics>,
 }
 
 /// What a balancer and its endpoints share, whatever is balanced.
@@ -131,6 +132,15 @@ impl Core {
 }
 
 impl<E> Node<E> {
+    pub(crate) fn new(endpoint: Endpoint<E>, id: u64, core: Arc<Core>) -> Self {
+        Self { load: Load::default(), endpoint, id, core, metrics: OnceLock::new() }
+    }
+
+    /// Acquire pairs with the release of whoever attached them.
+    pub(crate) fn metrics(&self) -> Option<&EndpointMetrics> {
+        if self.load.metered.load(Ordering::Acquire) { self.metrics.get() } else { None }
+    }
+
     /// Ends a lease that began at `begun`. Without a verdict it was cancelled.
     pub(crate) fn end(&self, begun: u64, verdict: Option<Verdict>) {
         match verdict {
@@ -146,7 +156,7 @@ impl<E> Node<E> {
                 self.load.cancelled.fetch_add(1, Ordering::Relaxed);
             }
         }
-        if let Some(metrics) = self.metrics.get() {
+        if let Some(metrics) = self.metrics() {
             metrics.ended(verdict);
         }
         self.leave();
@@ -165,7 +175,7 @@ impl<E> Node<E> {
     /// Ends a lease that was never used.
     #[cfg(feature = "tower")]
     pub(crate) fn never_mind(&self) {
-        if let Some(metrics) = self.metrics.get() {
+        if let Some(metrics) = self.metrics() {
             metrics.never_mind();
         }
         self.leave();
@@ -205,7 +215,7 @@ impl<E> Node<E> {
     /// Counts and tells an ejection, outside of the locks.
     pub(crate) fn report_ejection(&self, cause: Cause, lasts: Duration) {
         self.load.ejections.fetch_add(1, Ordering::Relaxed);
-        if let Some(metrics) = self.metrics.get() {
+        if let Some(metrics) = self.metrics() {
             metrics.ejected(cause);
         }
         self.core.tell(&Event::Ejected { endpoint: Arc::clone(self.endpoint.shared_name()), cause, lasts });
@@ -215,6 +225,7 @@ impl<E> Node<E> {
         if let Ok(series) = metrics.endpoint(self.endpoint.name()) {
             // Attached once; a second balancer's metrics would count the same calls twice.
             let _ = self.metrics.set(series);
+            self.load.metered.store(true, Ordering::Release);
         }
     }
 
