@@ -69,26 +69,58 @@ fn the_fastest_of_many_gets_the_most_and_every_one_gets_some() {
     }
 }
 
-#[test]
-fn a_success_that_began_before_the_failure_does_not_excuse_it() {
+/// Two endpoints that have both answered within 10 ms.
+fn alike() -> (Balancer<usize>, aqueduct_core::ManualClock) {
     let (balancer, hand) = balancer(&[1, 1], Config::builder());
-    let early = take(&balancer, 0);
-    hand.advance(MILLISECOND);
-    take(&balancer, 0).finish(Verdict::FAILURE);
-    hand.advance(MILLISECOND);
-    early.finish(Verdict::Success);
-    for _ in 0..100 {
-        let lease = balancer.pick().expect("there is another");
-        assert_eq!(*lease.value(), 1);
+    for index in [0, 1] {
+        let lease = take(&balancer, index);
+        hand.advance(MILLISECOND * 10);
+        lease.finish(Verdict::Success);
     }
+    (balancer, hand)
+}
+
+/// How many of 50 calls go to the first.
+fn to_the_first(balancer: &Balancer<usize>) -> usize {
+    (0..50).filter(|_| balancer.pick().is_ok_and(|lease| *lease.value() == 0)).count()
+}
+
+#[test]
+fn one_failure_turns_calls_away_at_once() {
+    let (balancer, _hand) = alike();
+    assert!(to_the_first(&balancer) > 0);
+    take(&balancer, 0).finish(Verdict::FAILURE);
+    assert_eq!(to_the_first(&balancer), 0);
+    assert_eq!(balancer.snapshot()[0].ejections, 0);
+}
+
+#[test]
+fn a_success_excuses_a_failure_only_if_it_began_after_it() {
+    let (balancer, hand) = alike();
+    // The other one is slower, so that nothing but the failure keeps calls away.
+    let slow = take(&balancer, 1);
+    hand.advance(MILLISECOND * 200);
+    slow.finish(Verdict::Success);
+    let early = take(&balancer, 0);
+    hand.advance(MILLISECOND * 10);
+    let failing = take(&balancer, 0);
+    failing.finish(Verdict::FAILURE);
+    early.finish(Verdict::Success);
+    assert_eq!(to_the_first(&balancer), 0);
+    let late = take(&balancer, 0);
+    hand.advance(MILLISECOND);
+    late.finish(Verdict::Success);
+    assert_eq!(to_the_first(&balancer), 50);
 }
 
 #[test]
 fn a_failure_is_forgotten_when_the_penalty_has_faded() {
-    let (balancer, hand) = balancer(&[1, 1], Config::builder());
+    let (balancer, hand) = alike();
     take(&balancer, 0).finish(Verdict::FAILURE);
-    hand.advance(SECOND * 10);
-    assert!((0..100).any(|_| balancer.pick().is_ok_and(|lease| *lease.value() == 0)));
+    hand.advance(SECOND * 9);
+    assert_eq!(to_the_first(&balancer), 0);
+    hand.advance(SECOND);
+    assert!(to_the_first(&balancer) > 0);
 }
 
 #[test]
