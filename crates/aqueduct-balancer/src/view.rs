@@ -63,7 +63,8 @@ impl<E> View<E> {
             .collect();
         let portions = portions(&standings, config.overprovisioning, config.panic_below);
 
-        let mut until = u64::MAX;
+        // When the first that rests is back, and when a slow start takes its next step.
+        let (mut rested_at, mut until) = (u64::MAX, u64::MAX);
         let places = places_keys(config.algorithm);
         let mut tiers = Vec::with_capacity(by_priority.len());
         for ((priority, all), portion) in by_priority.into_iter().zip(portions) {
@@ -71,7 +72,7 @@ impl<E> View<E> {
             for node in &all {
                 let rests_until = node.load.resting_until.load(Ordering::Relaxed);
                 if rests_until > now.nanos {
-                    until = until.min(rests_until);
+                    rested_at = rested_at.min(rests_until);
                 }
             }
             let nodes: Vec<_> = all.into_iter().filter(|node| places || may(node)).map(Arc::clone).collect();
@@ -100,7 +101,8 @@ impl<E> View<E> {
             tiers.push(Tier { priority, portion, nodes, open, seats, strategy, core, tuning });
         }
         let back_at = core.detector().returns_at().map(|at| Moment::of(at).nanos);
-        let back_at = back_at.into_iter().chain((until != u64::MAX).then_some(until)).min();
+        let back_at = back_at.into_iter().chain((rested_at != u64::MAX).then_some(rested_at)).min();
+        let until = until.min(rested_at);
         let algorithm = config.algorithm;
         Self { algorithm, tiers, until, back_at, counts_all: counts_all(algorithm) }
     }

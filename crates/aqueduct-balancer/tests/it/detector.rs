@@ -90,8 +90,8 @@ fn a_rate_needs_enough_endpoints_and_enough_calls() {
     }
 }
 
-/// Envoy, "Success rate": mean less 1.9 deviations. Ten endpoints of which nine have 100 %: the mean is 0.9 + x / 10 and
-/// the deviation 0.3 (1 - x), so the tenth goes below 1 - 0 at any x, since it is three deviations away.
+/// Of ten endpoints nine succeed always and one with the rate `x`: the mean is `0.9 + x / 10`, the deviation `0.3 (1 - x)`,
+/// and the one is three deviations below the mean, whatever `x` is.
 #[test]
 fn the_threshold_is_the_mean_less_the_deviations() {
     let rule = |deviations| Outliers {

@@ -17,13 +17,10 @@ fn weighted_round_robin_is_as_smooth_as_in_nginx() {
         (vec![5, 1, 1], "aabacaa"),
         (vec![1, 1, 1], "abc"),
         (vec![4, 2], "aba"),
-        (vec![1, 3], "bab b"),
         (vec![3, 2, 1], "abacba"),
     ] {
         let (balancer, _hand) = balancer(&weights, with(Algorithm::WeightedRoundRobin));
-        let expected: Vec<_> =
-            expected.bytes().filter(|byte| *byte != b' ').map(|byte| usize::from(byte - b'a')).collect();
-        let expected = if weights == [1, 3] { naive(&weights) } else { expected };
+        let expected: Vec<_> = expected.bytes().map(|byte| usize::from(byte - b'a')).collect();
         for _ in 0..3 {
             let picks: Vec<_> = expected.iter().map(|_| pick(&balancer)).collect();
             assert_eq!(picks, expected, "{weights:?}");
