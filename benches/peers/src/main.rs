@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured, and some peers know no other")]
 
+mod balancer;
 mod breaker;
 mod memory;
 mod report;
@@ -19,7 +20,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: &[Part] = &[("breaker", breaker::run), ("retry", retry::run), ("memory", memory::run)];
+const PARTS: &[Part] =
+    &[("balancer", balancer::run), ("breaker", breaker::run), ("retry", retry::run), ("memory", memory::run)];
 
 /// Counts what is allocated. It adds an addition or two to each allocation and nothing to anything else.
 #[global_allocator]
