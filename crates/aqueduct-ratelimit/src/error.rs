@@ -122,3 +122,73 @@ impl<E: Classified> Classified for CallError<E> {
         }
     }
 }
+
+/// Why a store of shared limits did not answer.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StoreFailure {
+    /// There was no connection, it broke, or the server is still loading.
+    Unreachable,
+    /// It took longer than it may.
+    TimedOut,
+    /// It is a replica, which may not write.
+    ReadOnly,
+    /// It has no memory left.
+    Full,
+    /// It failed a moment ago and was not asked.
+    Paused,
+    /// Something else, such as a key that holds another type. The other keys are not concerned.
+    Other,
+}
+
+#[cfg(feature = "redis")]
+impl StoreFailure {
+    /// The name used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::ReadOnly => "read_only",
+            Self::Full => "full",
+            Self::Paused => "paused",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether the next call would most likely fail in the same way, whatever the key.
+    pub(crate) fn is_of_the_server(self) -> bool {
+        matches!(self, Self::Unreachable | Self::TimedOut | Self::ReadOnly)
+    }
+}
+
+/// A store of shared limits did not say that it has done what was asked; it may have.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store of the limit did not answer: {}", self.failure.as_str())]
+pub struct StoreError {
+    /// Why.
+    pub failure: StoreFailure,
+    /// How long it is left alone, where it is.
+    pub retry_after: Option<Duration>,
+}
+
+#[cfg(feature = "redis")]
+impl StoreError {
+    /// How long to wait before it makes sense to ask again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Classified for StoreError {
+    fn class(&self) -> ErrorClass {
+        match self.failure {
+            StoreFailure::Other => ErrorClass::Permanent,
+            StoreFailure::Full => ErrorClass::Overload,
+            _ => ErrorClass::Transient,
+        }
+    }
+}

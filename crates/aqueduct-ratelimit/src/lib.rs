@@ -66,6 +66,8 @@
 //! moves. The headers follow draft-ietf-httpapi-ratelimit-headers-10 and RFC 9110, section 10.2.3.
 
 mod algorithm;
+#[cfg(feature = "redis")]
+mod backends;
 mod config;
 mod error;
 #[cfg(feature = "headers")]
@@ -82,8 +84,12 @@ mod service;
 mod shared_bucket;
 
 pub use algorithm::{Algorithm, Allowed, Limit, Promised};
+#[cfg(feature = "redis")]
+pub use backends::redis::{Enforcement, OnFailure, RedisBuilder, RedisConfig, RedisLimiter};
 pub use config::Config;
 pub use error::{CallError, ConfigError, Denied, Reason};
+#[cfg(feature = "redis")]
+pub use error::{StoreError, StoreFailure};
 #[cfg(feature = "headers")]
 pub use headers::{Announcement, Balance, Policy, retry_after};
 pub use keyed::KeyedRateLimiter;

@@ -3,6 +3,8 @@
 use aqueduct_metrics::{Counter, Definition, Histogram, MetricsError, Registry, Scale};
 
 use crate::algorithm::Allowed;
+#[cfg(feature = "redis")]
+use crate::error::StoreFailure;
 use crate::error::{Denied, Reason};
 
 /// What was asked for, by what came of it.
@@ -20,9 +22,10 @@ pub(crate) const WAIT: Definition = Definition {
 };
 
 /// Calls of a shared limit that its store did not answer.
+#[cfg(feature = "redis")]
 pub(crate) const STORE_FAILURES: Definition = Definition {
     name: "aqueduct_ratelimit_store_failures_total",
-    help: "What was asked of a shared limit and not answered by its store: unreachable, timed_out, read_only, full, other.",
+    help: "What was asked of a shared limit and not answered by its store: unreachable, timed_out, read_only, full, paused, other.",
     labels: &["limit", "kind"],
 };
 
@@ -36,6 +39,8 @@ pub struct Metrics {
     no_reservation: Counter,
     unavailable: Counter,
     pub(crate) waited: Histogram,
+    #[cfg(feature = "redis")]
+    unanswered: [(StoreFailure, Counter); 6],
 }
 
 impl Metrics {
@@ -47,6 +52,21 @@ impl Metrics {
     pub fn register(registry: &Registry, name: &str) -> Result<Self, MetricsError> {
         let checks = registry.counter(&CHECKS)?;
         let denied = |reason: Reason| checks.series(&[name, reason.as_str()]);
+        #[cfg(feature = "redis")]
+        let unanswered = {
+            let failures = registry.counter(&STORE_FAILURES)?;
+            let of = |failure: StoreFailure| {
+                Ok::<_, MetricsError>((failure, failures.series(&[name, failure.as_str()])?))
+            };
+            [
+                of(StoreFailure::Unreachable)?,
+                of(StoreFailure::TimedOut)?,
+                of(StoreFailure::ReadOnly)?,
+                of(StoreFailure::Full)?,
+                of(StoreFailure::Paused)?,
+                of(StoreFailure::Other)?,
+            ]
+        };
         Ok(Self {
             allowed: checks.series(&[name, "allowed"])?,
             by_limit: denied(Reason::Limit)?,
@@ -55,6 +75,8 @@ impl Metrics {
             no_reservation: denied(Reason::NoReservation)?,
             unavailable: denied(Reason::Unavailable)?,
             waited: registry.histogram(&WAIT, Scale::SECONDS)?.series(&[name])?,
+            #[cfg(feature = "redis")]
+            unanswered,
         })
     }
 
@@ -68,6 +90,12 @@ impl Metrics {
                 Reason::NoReservation => self.no_reservation.increment(),
                 Reason::Unavailable => self.unavailable.increment(),
             },
+        }
+    }
+    #[cfg(feature = "redis")]
+    pub(crate) fn unanswered(&self, failure: StoreFailure) {
+        if let Some((_, counter)) = self.unanswered.iter().find(|(kind, _)| *kind == failure) {
+            counter.increment();
         }
     }
 }

@@ -9,6 +9,8 @@ mod limiter;
 mod limits;
 mod metrics;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
 mod redis_cell;
 mod service;
 mod waiting;

@@ -1,0 +1,3 @@
+//! Where a limit for many processes is kept.
+
+pub(crate) mod redis;
