@@ -18,6 +18,9 @@ pub(super) struct Scale {
 /// A bucket and the longest drain fit below this, and what is put together from two of them below 2^53.
 const PARTS_MAX: u64 = 1 << 52;
 
+/// A time of fewer ticks than this is not counted in longer ones.
+const TICKS_MIN: u64 = 1_000;
+
 /// The longest time for which a limit may be drained.
 pub(super) const DRAIN_MAX: Duration = Duration::from_hours(24);
 
@@ -26,9 +29,8 @@ impl Scale {
         // A time of parts of a microsecond is made longer, never shorter.
         let per_micros = quota.per_nanos().div_ceil(1_000);
         for tick_micros in [1, 1_000, 1_000_000] {
-            let exact = per_micros.is_multiple_of(tick_micros);
-            // A time that is not whole in ticks is rounded up, so it must be long enough for that to be a thousandth.
-            if !exact && per_micros / tick_micros < 1_000 {
+            // So many ticks make the steps in which tokens come back small, and rounding the time up to whole ones too.
+            if tick_micros > 1 && per_micros / tick_micros < TICKS_MIN {
                 break;
             }
             let per_ticks = per_micros.div_ceil(tick_micros);
