@@ -37,12 +37,36 @@ pub enum Algorithm {
 }
 
 /// What a limit gave.
+///
+/// What is left is worked out when somebody asks: most do not, and a division would be a good part of what a check costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowed {
+    left: u64,
+    /// How many of what is left make one token; never 0.
+    token: u64,
+    reset_nanos: u64,
+}
+
+impl Allowed {
+    pub(crate) fn of_parts(left: u64, token: u64, reset_nanos: u64) -> Self {
+        Self { left, token, reset_nanos }
+    }
+
+    pub(crate) fn new(remaining: u64, reset_after: Duration) -> Self {
+        Self { left: remaining, token: 1, reset_nanos: nanos(reset_after) }
+    }
+
     /// How much more it would give at once.
-    pub remaining: u64,
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.left / self.token
+    }
+
     /// When it would be as if nothing had been used.
-    pub reset_after: Duration,
+    #[must_use]
+    pub fn reset_after(&self) -> Duration {
+        Duration::from_nanos(self.reset_nanos)
+    }
 }
 
 /// What a limit promised: it may be used when the wait is over.

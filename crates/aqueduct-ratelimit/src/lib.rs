@@ -66,8 +66,6 @@
 //! moves. The headers follow draft-ietf-httpapi-ratelimit-headers-10 and RFC 9110, section 10.2.3.
 
 mod algorithm;
-#[cfg(feature = "redis")]
-mod backends;
 mod config;
 mod error;
 #[cfg(feature = "headers")]
@@ -79,17 +77,15 @@ mod limiter;
 mod limits;
 mod metrics;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "tower")]
 mod service;
 mod shared_bucket;
 
 pub use algorithm::{Algorithm, Allowed, Limit, Promised};
-#[cfg(feature = "redis")]
-pub use backends::redis::{Enforcement, OnFailure, RedisBuilder, RedisConfig, RedisLimiter};
 pub use config::Config;
 pub use error::{CallError, ConfigError, Denied, Reason};
-#[cfg(feature = "redis")]
-pub use error::{StoreError, StoreFailure};
 #[cfg(feature = "headers")]
 pub use headers::{Announcement, Balance, Policy, retry_after};
 pub use keyed::KeyedRateLimiter;
@@ -99,5 +95,7 @@ pub use limiter::{Event, RateLimiter, Reservation};
 pub use limits::{Limits, LimitsDenied};
 pub use metrics::Metrics;
 pub use quota::Quota;
+#[cfg(feature = "redis")]
+pub use redis::{Enforcement, OnFailure, RedisBuilder, RedisConfig, RedisEvent, RedisLimiter, StoreFailure};
 #[cfg(feature = "tower")]
 pub use service::{RateLimit, RateLimitFuture, WhenDenied};

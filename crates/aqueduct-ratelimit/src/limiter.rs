@@ -39,9 +39,6 @@ pub enum Event {
     Drained(Duration),
     /// It holds to another quota.
     QuotaChanged(Quota),
-    /// The store of a shared limit did not answer.
-    #[cfg(feature = "redis")]
-    Unanswered(crate::StoreFailure),
 }
 
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use aqueduct_metrics::{Counter, Definition, Histogram, MetricsError, Registry, Scale};
 
 use crate::algorithm::Allowed;
-#[cfg(feature = "redis")]
-use crate::error::StoreFailure;
 use crate::error::{Denied, Reason};
+#[cfg(feature = "redis")]
+use crate::redis::StoreFailure;
 
 /// What was asked for, by what came of it.
 pub(crate) const CHECKS: Definition = Definition {
@@ -21,11 +21,20 @@ pub(crate) const WAIT: Definition = Definition {
     labels: &["limit"],
 };
 
+/// What a limit that only counts would have denied.
+#[cfg(feature = "redis")]
+pub(crate) const WOULD_DENY: Definition = Definition {
+    name: "aqueduct_ratelimit_would_deny_total",
+    help: "What was allowed by a limit in shadow mode and would have been denied.",
+    labels: &["limit"],
+};
+
 /// Calls of a shared limit that its store did not answer.
 #[cfg(feature = "redis")]
 pub(crate) const STORE_FAILURES: Definition = Definition {
     name: "aqueduct_ratelimit_store_failures_total",
-    help: "What was asked of a shared limit and not answered by its store: unreachable, timed_out, read_only, full, paused, other.",
+    help: "What was asked of a shared limit and not answered by its store: unreachable, timed_out, read_only, full, \
+           wrong_type, forbidden, other.",
     labels: &["limit", "kind"],
 };
 
@@ -40,7 +49,9 @@ pub struct Metrics {
     unavailable: Counter,
     pub(crate) waited: Histogram,
     #[cfg(feature = "redis")]
-    unanswered: [(StoreFailure, Counter); 6],
+    pub(crate) would_deny: Counter,
+    #[cfg(feature = "redis")]
+    failures: [Counter; StoreFailure::ALL.len()],
 }
 
 impl Metrics {
@@ -52,21 +63,6 @@ impl Metrics {
     pub fn register(registry: &Registry, name: &str) -> Result<Self, MetricsError> {
         let checks = registry.counter(&CHECKS)?;
         let denied = |reason: Reason| checks.series(&[name, reason.as_str()]);
-        #[cfg(feature = "redis")]
-        let unanswered = {
-            let failures = registry.counter(&STORE_FAILURES)?;
-            let of = |failure: StoreFailure| {
-                Ok::<_, MetricsError>((failure, failures.series(&[name, failure.as_str()])?))
-            };
-            [
-                of(StoreFailure::Unreachable)?,
-                of(StoreFailure::TimedOut)?,
-                of(StoreFailure::ReadOnly)?,
-                of(StoreFailure::Full)?,
-                of(StoreFailure::Paused)?,
-                of(StoreFailure::Other)?,
-            ]
-        };
         Ok(Self {
             allowed: checks.series(&[name, "allowed"])?,
             by_limit: denied(Reason::Limit)?,
@@ -76,8 +72,24 @@ impl Metrics {
             unavailable: denied(Reason::Unavailable)?,
             waited: registry.histogram(&WAIT, Scale::SECONDS)?.series(&[name])?,
             #[cfg(feature = "redis")]
-            unanswered,
+            would_deny: registry.counter(&WOULD_DENY)?.series(&[name])?,
+            #[cfg(feature = "redis")]
+            failures: {
+                let family = registry.counter(&STORE_FAILURES)?;
+                let mut failures: [Counter; StoreFailure::ALL.len()] = Default::default();
+                for (counter, failure) in failures.iter_mut().zip(StoreFailure::ALL) {
+                    *counter = family.series(&[name, failure.as_str()])?;
+                }
+                failures
+            },
         })
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn failed(&self, failure: StoreFailure) {
+        if let Some(counter) = StoreFailure::ALL.iter().position(|known| *known == failure) {
+            self.failures[counter].increment();
+        }
     }
 
     pub(crate) fn checked(&self, result: &Result<Allowed, Denied>) {
@@ -90,12 +102,6 @@ impl Metrics {
                 Reason::NoReservation => self.no_reservation.increment(),
                 Reason::Unavailable => self.unavailable.increment(),
             },
-        }
-    }
-    #[cfg(feature = "redis")]
-    pub(crate) fn unanswered(&self, failure: StoreFailure) {
-        if let Some((_, counter)) = self.unanswered.iter().find(|(kind, _)| *kind == failure) {
-            counter.increment();
         }
     }
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::Allowed;
 use crate::error::Denied;
 use crate::quota::Quota;
@@ -33,12 +31,9 @@ impl SlidingCounter {
         }
         let held = weighted(self.before, width - into, width) + u128::from(self.current + tokens);
         let remaining = u128::from(most).saturating_sub(held);
-        Ok(Allowed {
-            remaining: u64::try_from(remaining).unwrap_or(0),
-            reset_after: Duration::from_nanos(
-                width - into + if self.current + tokens > 0 { width } else { 0 },
-            ),
-        })
+        let used = self.current + tokens > 0;
+        let reset_after = width - into + if used { width } else { 0 };
+        Ok(Allowed::of_parts(u64::try_from(remaining).unwrap_or(0), 1, reset_after))
     }
 
     /// Nanoseconds until so many fit, if nobody else uses any. Exact: one before, they do not.

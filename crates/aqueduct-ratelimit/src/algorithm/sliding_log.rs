@@ -51,10 +51,7 @@ impl SlidingLog {
         } else {
             now + quota.per_nanos()
         };
-        Ok(Allowed {
-            remaining: quota.tokens() - self.tokens - tokens,
-            reset_after: Duration::from_nanos(last - now),
-        })
+        Ok(Allowed::of_parts(quota.tokens() - self.tokens - tokens, 1, last - now))
     }
 
     pub(super) fn reserve(

@@ -41,8 +41,7 @@ impl Bucket {
         if used > self.full {
             return Err(Denied::after_nanos(used - self.full));
         }
-        let allowed =
-            Allowed { remaining: (self.full - used) / self.token, reset_after: Duration::from_nanos(used) };
+        let allowed = Allowed::of_parts(self.full - used, self.token, used);
         Ok((next, allowed))
     }
 

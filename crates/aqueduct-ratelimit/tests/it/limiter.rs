@@ -14,9 +14,9 @@ fn limiter(tokens: u64) -> (RateLimiter, ManualClock) {
 fn a_look_uses_nothing() {
     let (limiter, _hand) = limiter(3);
     for _ in 0..10 {
-        assert_eq!(limiter.peek(3).expect("nothing was used").remaining, 0);
+        assert_eq!(limiter.peek(3).expect("nothing was used").remaining(), 0);
     }
-    assert_eq!(limiter.check_n(3).expect("it is all there").remaining, 0);
+    assert_eq!(limiter.check_n(3).expect("it is all there").remaining(), 0);
     assert_eq!(limiter.check_n(4).expect_err("it never is").reason, Reason::TooLarge);
 }
 

@@ -9,7 +9,6 @@ mod limiter;
 mod limits;
 mod metrics;
 mod quota;
-#[cfg(feature = "redis")]
 mod redis;
 mod redis_cell;
 mod service;

@@ -52,7 +52,7 @@ fn the_largest_burst_is_given_to_the_last_and_no_further() {
     // As late as a clock may be.
     let now = Instant::ZERO.after(Duration::from_hours(24 * 365 * 100));
     for left in (0..53_375).rev() {
-        assert_eq!(limit.check(now, 1).expect("it is within the burst").remaining, left);
+        assert_eq!(limit.check(now, 1).expect("it is within the burst").remaining(), left);
     }
     assert_eq!(limit.check(now, 1).expect_err("it is used up").retry_after, Some(Duration::from_hours(24)));
 }

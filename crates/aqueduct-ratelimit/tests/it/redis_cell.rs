@@ -48,8 +48,8 @@ fn every_row_of_redis_cell_comes_out() {
             }
             // A refusal has changed nothing, so a look afterwards sees what the row says in every case.
             let left = limit.peek(now, 0).expect("a look is never refused");
-            assert_eq!(left.remaining, remaining, "row {number}");
-            assert_eq!(left.reset_after, Duration::from_millis(reset_after), "row {number}");
+            assert_eq!(left.remaining(), remaining, "row {number}");
+            assert_eq!(left.reset_after(), Duration::from_millis(reset_after), "row {number}");
         }
     }
 }

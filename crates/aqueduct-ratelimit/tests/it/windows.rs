@@ -31,7 +31,7 @@ proptest! {
             prop_assert_eq!(given.is_ok(), held + tokens <= most);
             if let Ok(given) = given {
                 uses.push((now, tokens));
-                prop_assert_eq!(given.remaining, most - held - tokens);
+                prop_assert_eq!(given.remaining(), most - held - tokens);
             }
         }
     }
@@ -93,10 +93,10 @@ fn a_new_quota_keeps_what_was_used() {
         let mut limit = limit(10, 1_000, algorithm);
         limit.check(at(0), 6).expect("there are ten");
         limit.set_quota(at(0), Quota::per_second(20).expect("a test's own")).expect("it goes with each");
-        assert_eq!(limit.peek(at(0), 0).expect("a look").remaining, 14, "{algorithm:?}");
+        assert_eq!(limit.peek(at(0), 0).expect("a look").remaining(), 14, "{algorithm:?}");
         limit.set_quota(at(0), Quota::per_second(8).expect("a test's own")).expect("it goes with each");
-        assert_eq!(limit.peek(at(0), 0).expect("a look").remaining, 2, "{algorithm:?}");
+        assert_eq!(limit.peek(at(0), 0).expect("a look").remaining(), 2, "{algorithm:?}");
         limit.reset();
-        assert_eq!(limit.peek(at(0), 0).expect("a look").remaining, 8, "{algorithm:?}");
+        assert_eq!(limit.peek(at(0), 0).expect("a look").remaining(), 8, "{algorithm:?}");
     }
 }

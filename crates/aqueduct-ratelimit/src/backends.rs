@@ -1,3 +1,0 @@
-//! Where a limit for many processes is kept.
-
-pub(crate) mod redis;
