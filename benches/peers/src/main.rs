@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured, and some peers know no other")]
 
 mod breaker;
+mod ratelimit;
 mod report;
 
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use report::Report;
 
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: &[Part] = &[("breaker", breaker::run)];
+const PARTS: &[Part] = &[("breaker", breaker::run), ("ratelimit", ratelimit::run)];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
