@@ -2,8 +2,7 @@ use crate::process::{self, Root};
 use crate::{Result, needs};
 
 /// Features that add tests and change nothing else; those of the crash checker are not among them.
-const FEATURES: &str =
-    "aqueduct-breaker/tower,aqueduct-ratelimit/headers,aqueduct-ratelimit/redis,aqueduct-ratelimit/tower";
+const FEATURES: &str = "aqueduct-breaker/tower,aqueduct-ratelimit/headers,aqueduct-ratelimit/redis,aqueduct-ratelimit/tower,aqueduct-retry/tower";
 
 /// Runs the tests of the whole workspace, or of the packages that the arguments name, and first makes sure
 /// that what they need is there.

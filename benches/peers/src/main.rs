@@ -9,6 +9,7 @@
 mod breaker;
 mod ratelimit;
 mod report;
+mod retry;
 
 use std::process::ExitCode;
 
@@ -16,7 +17,8 @@ use report::Report;
 
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: &[Part] = &[("breaker", breaker::run), ("ratelimit", ratelimit::run)];
+const PARTS: &[Part] =
+    &[("breaker", breaker::run), ("ratelimit", ratelimit::run), ("retry", retry::run)];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

@@ -81,7 +81,8 @@ impl GovernorClock for Hand {
 
 fn a_clock_that_steps_back(report: &mut Report) {
     const STEP: u64 = 150_000_000;
-    let hand = Hand(Arc::new(AtomicU64::new(10_000_000_000)));
+    // A limiter of theirs counts from when it was made.
+    let hand = Hand::default();
     let theirs = Direct::direct_with_clock(governors(10), hand.clone());
     let mut ours = Limit::new(quota(10, Duration::from_secs(1), 10), Algorithm::TokenBucket).expect("a bucket");
     let (mut by_theirs, mut by_ours) = (0, 0);

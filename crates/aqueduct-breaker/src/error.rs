@@ -68,11 +68,33 @@ impl<E: Classified> Classified for CallError<E> {
             Self::Failed(error) => error.class(),
         }
     }
+
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Failed(error) => error.is_refusal(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            Self::Failed(error) => error.retry_after(),
+        }
+    }
 }
 
 impl Classified for Refusal {
     fn class(&self) -> ErrorClass {
         ErrorClass::Overload
+    }
+
+    fn is_refusal(&self) -> bool {
+        true
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 /// Says what to do about an error, whatever crate it comes from.
 ///
@@ -50,4 +51,15 @@ impl fmt::Display for ErrorClass {
 pub trait Classified {
     /// Gives the class of this error.
     fn class(&self) -> ErrorClass;
+
+    /// Tells whether a limit, a breaker or a balancer of ours did not let something be done. Then nothing was done: it is
+    /// no attempt, spends no budget, and says nothing about the other side.
+    fn is_refusal(&self) -> bool {
+        false
+    }
+
+    /// Gives how long to wait before it makes sense to try again, where that is known.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
 }

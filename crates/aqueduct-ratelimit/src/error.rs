@@ -73,12 +73,6 @@ impl Denied {
         Self { retry_after: Some(Duration::from_nanos(nanos)), reason: Reason::Limit }
     }
 
-    /// How long to wait, where that is known.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
-    }
-
     fn in_words(self) -> String {
         let what = match self.reason {
             Reason::Limit => "the limit is reached",
@@ -101,6 +95,14 @@ impl Classified for Denied {
             Reason::Limit | Reason::Wait | Reason::Unavailable => ErrorClass::Overload,
         }
     }
+
+    fn is_refusal(&self) -> bool {
+        true
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
 }
 
 /// What came of a call behind a limit.
@@ -119,6 +121,20 @@ impl<E: Classified> Classified for CallError<E> {
         match self {
             Self::Denied(denied) => denied.class(),
             Self::Failed(error) => error.class(),
+        }
+    }
+
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Denied(_) => true,
+            Self::Failed(error) => error.is_refusal(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Denied(denied) => denied.retry_after,
+            Self::Failed(error) => error.retry_after(),
         }
     }
 }

@@ -27,17 +27,17 @@ pub struct LimitsDenied {
     pub denied: Denied,
 }
 
-impl LimitsDenied {
-    /// How long to wait before the same would be given by all of them, where that is known.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<std::time::Duration> {
-        self.denied.retry_after
-    }
-}
-
 impl Classified for LimitsDenied {
     fn class(&self) -> ErrorClass {
         self.denied.class()
+    }
+
+    fn is_refusal(&self) -> bool {
+        true
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        self.denied.retry_after
     }
 }
 

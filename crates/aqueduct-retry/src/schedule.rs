@@ -41,6 +41,12 @@ pub enum Limit {
     Retries,
     /// The next retry would begin later than allowed.
     Elapsed,
+    /// The other side asked for a longer wait than is believed.
+    RetryAfter,
+    /// The [budget](crate::Budget) that the calls share is used up.
+    Budget,
+    /// The [deadline](crate::Deadline) is over, or comes before the next retry.
+    Deadline,
 }
 
 // ---- Schedule ----
@@ -56,12 +62,16 @@ impl Schedule {
         Self(builder)
     }
 
-    /// Says when to call again after `failed`, or that it was the last attempt.
+    /// Says when to call again after `failed`, or that it was the last attempt. It knows nothing of a budget or a
+    /// deadline and never stops for one.
     ///
     /// Draws at most one number from `random`, and none when nothing is left to chance.
     pub fn next(&self, failed: &Attempt, random: &mut Random) -> Next {
         if failed.number.max(1) > self.0.retries_max {
             return Next::Stop(Limit::Retries);
+        }
+        if failed.retry_after.is_some_and(|asked| asked > self.0.retry_after_max) {
+            return Next::Stop(Limit::RetryAfter);
         }
         let own = self.jittered(self.grown(failed, random), random);
         let delay = own.max(failed.retry_after.unwrap_or_default());
@@ -156,6 +166,9 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Self::Retries => "all retries are used",
             Self::Elapsed => "the next retry would come too late",
+            Self::RetryAfter => "the other side asks for too long a wait",
+            Self::Budget => "the budget for retries is used up",
+            Self::Deadline => "the deadline comes first",
         })
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aqueduct_core::{Clock, ManualClock, Timestamp};
+use aqueduct_core::{Classified, Clock, ManualClock, Timestamp};
 use aqueduct_ratelimit::{Algorithm, Config, Limits, Quota, Reason};
 
 /// What a model's provider allows: calls and tokens.
