@@ -52,6 +52,7 @@ impl Allowed {
         Self { left, token, reset_nanos }
     }
 
+    #[cfg(feature = "redis")]
     pub(crate) fn new(remaining: u64, reset_after: Duration) -> Self {
         Self { left: remaining, token: 1, reset_nanos: nanos(reset_after) }
     }
