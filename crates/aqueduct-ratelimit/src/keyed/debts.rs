@@ -161,7 +161,7 @@ fn units_of(nanos: u64, shift: u32) -> u64 {
 fn tat_of(debt: Debt, epoch: u64, shift: u32) -> u64 {
     match debt.units() {
         0 => 0,
-        units => epoch.saturating_add(units.checked_mul(1 << shift).unwrap_or(u64::MAX)),
+        units => epoch.saturating_add(units.saturating_mul(1 << shift)),
     }
 }
 
