@@ -7,13 +7,16 @@
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured, and some peers know no other")]
 
 mod breaker;
+mod memory;
 mod ratelimit;
 mod report;
 mod retry;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use report::Report;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 type Part = (&'static str, fn(&mut Report));
 

@@ -122,8 +122,7 @@ async fn main() -> Result<(), ConfigError> {
     if let Err(refused) = retry(&clock, None)?.call_with(open, async |_| Err("the circuit is open")).await {
         println!(
             "a refusal is handed back after {} attempts: wait {:?}",
-            refused.attempts,
-            refused.retry_after
+            refused.attempts, refused.retry_after
         );
     }
     Ok(())

@@ -188,7 +188,8 @@ impl Terms {
 /// How many retries there may be beside the calls, for everybody who calls the same thing. Share it in an
 /// [`Arc`](std::sync::Arc), one for each dependency in a [`Keyed<K, Budget>`](aqueduct_core::Keyed).
 ///
-/// Each call is deposited once, however often it is repeated; each retry and each hedge is withdrawn. Without it, all
+/// Each call is deposited once, when its first attempt has ended and however often it is repeated; each retry and each
+/// hedge is withdrawn. Without it, all
 /// callers of something that is down call it `retries_max + 1` times as often; with it, `1 + ratio` times.
 ///
 /// A deposit is one atomic addition; once in a tenth of the window, and for a withdrawal, it takes a lock for a few

@@ -72,6 +72,9 @@ impl Hedge {
     }
 
     /// Lets hedges, together with the retries of everybody who shares the budget, be a bounded share of the calls.
+    ///
+    /// [`Hedge::call`] counts its calls in it. Within a [`Retry`](crate::Retry) that shares it, take
+    /// [`Hedge::attempt_with`], or each call counts twice.
     #[must_use]
     pub fn with_budget(self, budget: Arc<Budget>) -> Self {
         Self { budget: Some(budget), ..self }

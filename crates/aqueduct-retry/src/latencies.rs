@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use aqueduct_core::Instant;
@@ -15,7 +16,7 @@ pub struct Latencies {
     began: Instant,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Half {
     counts: [u32; BUCKETS],
     total: u64,
@@ -104,6 +105,13 @@ impl Half {
     fn clear(&mut self) {
         self.counts = [0; BUCKETS];
         self.total = 0;
+    }
+}
+
+impl fmt::Debug for Half {
+    /// Without the buckets, which fill a screen.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Half").field("total", &self.total).finish_non_exhaustive()
     }
 }
 

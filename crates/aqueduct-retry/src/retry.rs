@@ -269,9 +269,10 @@ impl Retry {
     where
         J: Fn(&Result<T, E>) -> Advice,
     {
-        let Some(begun) = self.plain(Deadline::NEVER) else {
+        if !self.plain.load(Ordering::Relaxed) {
             return self.go_on_blocking(Run::begin(self, Deadline::NEVER), None, judge, sleep, call);
-        };
+        }
+        let begun = self.clock.coarse();
         let result = call(1);
         match (judge(&result), result) {
             (Advice::Stop, Ok(value)) => {
@@ -321,7 +322,16 @@ impl Retry {
         (deadline == Deadline::NEVER && self.plain.load(Ordering::Relaxed)).then(|| self.clock.coarse())
     }
 
+    #[inline]
     fn succeeded_at_once(&self) {
+        if self.budget.is_some() || self.metrics.is_some() {
+            self.count_success();
+        }
+    }
+
+    /// Out of line: who counts nothing should not pay for it.
+    #[inline(never)]
+    fn count_success(&self) {
         if let Some(budget) = &self.budget {
             budget.deposit(self.clock.coarse());
         }

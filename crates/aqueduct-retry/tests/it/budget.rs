@@ -31,6 +31,13 @@ fn the_default_is_within_its_own_ranges() {
 }
 
 #[test]
+fn a_budget_has_a_fixed_size() {
+    assert!(size_of::<Budget>() <= 300, "{}", size_of::<Budget>());
+    assert!(size_of::<Account>() <= 240, "{}", size_of::<Account>());
+    assert!(size_of::<aqueduct_retry::Latencies>() <= 4_096, "{}", size_of::<aqueduct_retry::Latencies>());
+}
+
+#[test]
 fn each_ratio_allows_exactly_its_share() {
     for tenths in 0..=10_u64 {
         #[expect(clippy::cast_precision_loss, reason = "ten at most")]

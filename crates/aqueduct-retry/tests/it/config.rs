@@ -28,6 +28,10 @@ fn a_delay_outside_its_range_is_refused_with_field_value_and_range() {
     refused(Builder::default().delay_max(2 * DAY), "delay_max is 172800s, allowed is 1ns to 86400s");
     refused(Builder::default().delay_max(Duration::ZERO), "delay_max is 0ns, allowed is 1ns to 86400s");
     refused(Builder::default().elapsed_max(Duration::ZERO), "elapsed_max is 0ns, allowed is 1ns to 2592000s");
+    refused(
+        Builder::default().retry_after_max(DAY + SECOND),
+        "retry_after_max is 86401s, allowed is 0ns to 86400s",
+    );
     refused(Builder::default().elapsed_max(31 * DAY), "elapsed_max is 2678400s, allowed is 1ns to 2592000s");
 }
 

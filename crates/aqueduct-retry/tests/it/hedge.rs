@@ -173,6 +173,21 @@ fn nothing_is_hedged_before_enough_is_measured_and_then_what_is_slower_than_the_
 }
 
 #[test]
+fn latencies_are_forgotten_by_halves_of_the_window() {
+    let mut latencies = Latencies::new(Duration::from_secs(10), at(0.0));
+    latencies.record(at(1.0), 10 * MS);
+    latencies.record(at(6.0), 20 * MS);
+    latencies.record(at(2.0), 20 * MS);
+    assert_eq!(latencies.count(), 3, "the half before counts, and a clock that goes back forgets nothing");
+    latencies.record(at(11.0), 40 * MS);
+    assert_eq!(latencies.count(), 3, "what was measured up to 5 s is gone");
+    assert!(latencies.percentile(0.01) >= Some(20 * MS));
+    latencies.record(at(40.0), 80 * MS);
+    assert_eq!(latencies.count(), 1);
+    assert_eq!(Latencies::new(Duration::ZERO, at(0.0)).percentile(0.5), None);
+}
+
+#[test]
 fn hedges_and_retries_share_one_budget() {
     let (clock, hand) = Clock::manual(Timestamp(0));
     let budget = BudgetConfig { ratio: 0.2, per_second: 0.0, window: Duration::from_hours(1) };

@@ -29,9 +29,28 @@ fn a_wait_that_would_end_too_late_is_not_begun() -> Result<(), aqueduct_retry::C
 }
 
 #[test]
+fn a_wait_that_the_other_side_asks_for_is_believed_up_to_its_bound() -> Result<(), aqueduct_retry::ConfigError>
+{
+    let ask = |schedule: Schedule, seconds| {
+        let failed = Attempt { retry_after: Some(SECOND * seconds), ..Attempt::default() };
+        schedule.next(&failed, &mut Random::seeded(1))
+    };
+    let by_default = Builder::default().elapsed_max(SECOND * 3_600).build()?;
+    assert_eq!(ask(by_default, 300), Next::Wait(SECOND * 300));
+    assert_eq!(ask(by_default, 301), Next::Stop(Limit::RetryAfter));
+    let never = Builder::default().retry_after_max(Duration::ZERO).build()?;
+    assert_eq!(ask(never, 0), Next::Wait(SECOND * 2));
+    assert_eq!(ask(never, 1), Next::Stop(Limit::RetryAfter));
+    Ok(())
+}
+
+#[test]
 fn a_limit_says_in_words_why_it_stopped() {
     assert_eq!(Limit::Retries.to_string(), "all retries are used");
     assert_eq!(Limit::Elapsed.to_string(), "the next retry would come too late");
+    assert_eq!(Limit::RetryAfter.to_string(), "the other side asks for too long a wait");
+    assert_eq!(Limit::Budget.to_string(), "the budget for retries is used up");
+    assert_eq!(Limit::Deadline.to_string(), "the deadline comes first");
 }
 
 fn growths() -> impl Strategy<Value = Growth> {

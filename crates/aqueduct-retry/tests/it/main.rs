@@ -2,6 +2,7 @@
 
 mod budget;
 mod config;
+mod deadline;
 mod delays;
 mod hedge;
 mod limits;

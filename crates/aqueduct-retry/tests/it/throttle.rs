@@ -98,6 +98,19 @@ fn the_rate_finds_what_the_other_side_takes() {
     assert!(throttled < 100, "{throttled} were in vain; without a throttle 9,000 would be");
 }
 
+#[test]
+fn the_rate_does_not_run_away_while_little_is_sent() {
+    let mut cubic = Cubic::new(at(0.0));
+    cubic.report(at(0.0), Answer::Throttled);
+    // One call in two seconds for an hour: the curve would be at some billions.
+    for seconds in 1..1_800 {
+        cubic.report(at(2.0 * f64::from(seconds)), Answer::Taken);
+    }
+    assert!((cubic.sent_rate() - 0.5).abs() < 1e-9);
+    let rate = cubic.rate().expect("it is on");
+    assert!((rate - 1.0).abs() < 1e-9, "twice what is sent, not {rate}");
+}
+
 proptest! {
     #[test]
     fn no_answers_and_no_clock_break_it(
