@@ -20,8 +20,16 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: &[Part] =
-    &[("breaker", breaker::run), ("ratelimit", ratelimit::run), ("retry", retry::run)];
+const PARTS: &[Part] = &[
+    ("breaker", breaker::run),
+    ("ratelimit", ratelimit::run),
+    ("retry", retry::run),
+    ("memory", memory::run),
+];
+
+/// Counts what is allocated. It adds an addition or two to each allocation and nothing to anything else.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
