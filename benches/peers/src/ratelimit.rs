@@ -84,7 +84,8 @@ fn a_clock_that_steps_back(report: &mut Report) {
     // A limiter of theirs counts from when it was made.
     let hand = Hand::default();
     let theirs = Direct::direct_with_clock(governors(10), hand.clone());
-    let mut ours = Limit::new(quota(10, Duration::from_secs(1), 10), Algorithm::TokenBucket).expect("a bucket");
+    let mut ours =
+        Limit::new(quota(10, Duration::from_secs(1), 10), Algorithm::TokenBucket).expect("a bucket");
     let (mut by_theirs, mut by_ours) = (0, 0);
     for check in 0..10 {
         // Two cores that disagree answer in turns.
