@@ -9,6 +9,7 @@
 mod balancer;
 mod breaker;
 mod memory;
+mod ratelimit;
 mod report;
 mod retry;
 
@@ -20,8 +21,13 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 type Part = (&'static str, fn(&mut Report));
 
-const PARTS: &[Part] =
-    &[("balancer", balancer::run), ("breaker", breaker::run), ("retry", retry::run), ("memory", memory::run)];
+const PARTS: &[Part] = &[
+    ("ratelimit", ratelimit::run),
+    ("breaker", breaker::run),
+    ("retry", retry::run),
+    ("balancer", balancer::run),
+    ("memory", memory::run),
+];
 
 /// Counts what is allocated. It adds an addition or two to each allocation and nothing to anything else.
 #[global_allocator]

@@ -226,7 +226,8 @@ impl RateLimiter {
     /// Waits for so many tokens, all at once.
     ///
     /// Those who wait are served in the order in which they asked, and only the first of them waits for a time; the
-    /// others wait for their turn. Whoever [checks](Self::check) does not stand in the line and may be faster.
+    /// others wait for their turn. Whoever [checks](Self::check) does not stand in the line and may be faster. A timer that
+    /// is late delays its own call and no other, so calls that were given at the rate may come up to one token closer.
     ///
     /// # Errors
     ///
@@ -238,10 +239,16 @@ impl RateLimiter {
     pub async fn acquire_n(&self, tokens: u64) -> Result<Allowed, Denied> {
         let asked = self.clock.now();
         let _turn = self.turn.lock().await;
+        // A token that was waited for counts from when it was due, so that a late timer delays no other.
+        let mut due = None;
         loop {
             let now = self.clock.now();
             let result = match &self.counted {
-                Counted::Bucket(bucket) => bucket.take(instant_nanos(now), tokens),
+                Counted::Bucket(bucket) => match due.map(|due| bucket.take(due, tokens)) {
+                    Some(Ok(allowed)) => Ok(allowed),
+                    // It went to somebody who did not stand in the line.
+                    _ => bucket.take(instant_nanos(now), tokens),
+                },
                 Counted::Window(window) => lock(window).check(now, tokens),
             };
             match result {
@@ -254,7 +261,10 @@ impl RateLimiter {
                     self.observe(&Event::Waited(waited));
                     return Ok(allowed);
                 }
-                Err(Denied { retry_after: Some(wait), .. }) => self.clock.sleep(wait).await,
+                Err(Denied { retry_after: Some(wait), .. }) => {
+                    self.clock.sleep(wait).await;
+                    due = Some(instant_nanos(now.after(wait)));
+                }
                 Err(never) => return Err(never),
             }
         }

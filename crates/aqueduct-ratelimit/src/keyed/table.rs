@@ -75,7 +75,7 @@ impl<K> Table<K> {
         for entry in &mut self.entries {
             entry.tat = old.rescaled(entry.tat, now, &new);
         }
-        self.debts.rescale(|tat| old.rescaled(tat, now, &new));
+        self.debts.rescale(now, |tat| old.rescaled(tat, now, &new));
         (self.quota, self.bucket) = (quota, new);
     }
 }
@@ -125,7 +125,7 @@ impl<K: Hash + Eq + Clone> Table<K> {
         if self.entries.len() >= self.capacity {
             self.make_room(now, &hash_of);
         }
-        let tat = self.debts.take(hash, now);
+        let tat = self.debts.find(hash, now);
         if self.entries.len() == self.entries.capacity() {
             // Twice as many, and never more than there may be.
             let more = self.entries.len().max(8).min(self.capacity - self.entries.len());

@@ -137,3 +137,32 @@ async fn keys_wait_in_lines_of_their_own() {
     served.sort_unstable();
     assert_eq!(served, [(0, 0), (0, 2), (100, 1), (100, 4)]);
 }
+
+#[tokio::test]
+async fn a_late_timer_delays_its_own_call_and_no_other() {
+    for by_key in [false, true] {
+        let (limiter, clock, hand) = limiter(200);
+        let one = std::num::NonZeroUsize::MIN;
+        let keyed = Arc::new(KeyedRateLimiter::new(limiter.quota(), one, clock.clone()));
+        let mut tasks = Vec::new();
+        for _ in 0..8 {
+            let (limiter, keyed, clock) = (Arc::clone(&limiter), Arc::clone(&keyed), clock.clone());
+            tasks.push(tokio::spawn(async move {
+                let given = if by_key { keyed.acquire_n(&1_u64, 1).await } else { limiter.acquire().await };
+                given.expect("one is always given in the end");
+                clock.now().elapsed_since_start()
+            }));
+            settle().await;
+        }
+        while hand.advance_to_next().is_some() {
+            // Whoever wakes sees that it is late.
+            hand.advance(Duration::from_millis(1));
+            settle().await;
+        }
+        for (at, task) in (0..).zip(tasks) {
+            let due = Duration::from_millis(5) * at;
+            let late = task.await.expect("it does not panic") - due;
+            assert!(late <= Duration::from_millis(1), "{late:?} late, the {at}th that waited");
+        }
+    }
+}
