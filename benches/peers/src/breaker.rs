@@ -36,6 +36,11 @@ fn fail(breaker: &Breaker) -> bool {
     breaker.try_acquire().map(|permit| permit.finish(Verdict::FAILURE)).is_ok()
 }
 
+#[inline(never)]
+fn asks(breaker: &Breaker) -> bool {
+    breaker.try_acquire().is_ok()
+}
+
 /// Calls until one is refused.
 fn failures_until_open(mut fail: impl FnMut() -> bool) -> u32 {
     let mut failures = 0;
@@ -252,7 +257,16 @@ fn costs(report: &mut Report) {
     let config = Config::builder().consecutive_failures(1).open_for(HOUR, 1.0, HOUR).build();
     let breaker = Breaker::new(config.expect("it is within the ranges"), Clock::system());
     fail(&breaker);
-    report.cost("a refused call", 10.0, || breaker.try_acquire().is_ok());
+    // In a function of its own, as a caller would have it: the loop around it is no part of what it costs.
+    report.cost("a refused call", 10.0, || asks(&breaker));
+    let recloser = recloser::Recloser::custom().closed_len(1).open_wait(HOUR).build();
+    while !matches!(recloser.call(|| Err::<(), ()>(())), Err(recloser::Error::Rejected)) {}
+    report.ratio(
+        "the same, against recloser",
+        1.0,
+        || asks(&breaker),
+        || recloser.call(|| Ok::<(), ()>(())).is_ok(),
+    );
 
     let (small, large) = (ours(Window::Calls(100)), ours(Window::Calls(4_096)));
     for _ in 0..5_000 {

@@ -221,28 +221,35 @@ impl Breaker {
     /// The right to a call, and when it began if that matters.
     fn grant(&self) -> Result<(Grant, Option<Instant>), Refusal> {
         let gate = self.gate.load(Ordering::Acquire);
-        let granted = if gate & PASSES != 0 {
-            Ok(Grant { generation: gate >> FLAG_BITS, counted: true })
-        } else if let Some(refusal) = self.still_open() {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-            Err(refusal)
-        } else {
-            let now = self.clock.now();
-            self.change(|machine| machine.try_acquire(now))
-        };
-        match granted {
-            Ok(grant) => Ok((grant, (gate & TIMED != 0).then(|| self.clock.now()))),
-            Err(refusal) => {
+        if gate & PASSES == 0 {
+            if let Some(refusal) = self.still_open() {
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 if let Some(metrics) = &self.metrics {
                     metrics.refused.increment();
                 }
-                Err(refusal)
+                return Err(refusal);
             }
+            return self.ask();
         }
+        let grant = Grant { generation: gate >> FLAG_BITS, counted: true };
+        Ok((grant, (gate & TIMED != 0).then(|| self.clock.now())))
+    }
+
+    /// Asks under the lock. Out of line, so that the two answers above stay small.
+    #[cold]
+    #[inline(never)]
+    fn ask(&self) -> Result<(Grant, Option<Instant>), Refusal> {
+        let now = self.clock.now();
+        let granted = self.change(|machine| machine.try_acquire(now));
+        if let (Err(_), Some(metrics)) = (&granted, &self.metrics) {
+            metrics.refused.increment();
+        }
+        granted.map(|grant| (grant, Some(now)))
     }
 
     /// The refusal of a circuit whose time is not over. The ticks are late by some milliseconds and never early, so
     /// it may refuse a little longer than it must.
+    #[inline]
     fn still_open(&self) -> Option<Refusal> {
         let until = self.until.load(Ordering::Acquire);
         if until == 0 {
@@ -257,9 +264,9 @@ impl Breaker {
         if let Some(metrics) = &self.metrics {
             metrics.ended(verdict);
         }
-        let ended = begun.map(|begun| (begun, self.clock.now()));
-        let took = ended.map_or(Duration::ZERO, |(begun, now)| now.since(begun));
         let gate = self.gate.load(Ordering::Acquire);
+        let ended = begun.filter(|_| gate & TIMED != 0).map(|begun| (begun, self.clock.now()));
+        let took = ended.map_or(Duration::ZERO, |(begun, now)| now.since(begun));
         if verdict == Verdict::Success
             && gate & (STEADY | PATIENT) != 0
             && grant.generation == gate >> FLAG_BITS
@@ -268,7 +275,12 @@ impl Breaker {
         {
             return;
         }
-        let now = || ended.map_or_else(|| self.clock.now(), |(_, now)| now);
+        self.count(grant, ended.map(|(_, now)| now), verdict, took);
+    }
+
+    /// Takes a verdict under the lock.
+    fn count(&self, grant: Grant, ended: Option<Instant>, verdict: Verdict, took: Duration) {
+        let now = || ended.unwrap_or_else(|| self.clock.now());
         self.change(|machine| machine.finish_at(now, grant, verdict, took));
     }
 
