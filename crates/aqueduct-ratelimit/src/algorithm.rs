@@ -246,10 +246,12 @@ impl Limit {
 }
 
 /// 584 years fit.
+#[inline]
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+#[inline]
 pub(crate) fn instant_nanos(instant: Instant) -> u64 {
     nanos(instant.elapsed_since_start())
 }

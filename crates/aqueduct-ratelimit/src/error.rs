@@ -69,6 +69,7 @@ impl Reason {
 impl Denied {
     pub(crate) const TOO_LARGE: Self = Self { retry_after: None, reason: Reason::TooLarge };
 
+    #[inline]
     pub(crate) fn after_nanos(nanos: u64) -> Self {
         Self { retry_after: Some(Duration::from_nanos(nanos)), reason: Reason::Limit }
     }

@@ -129,10 +129,9 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
+        let Some(metrics) = &self.metrics else { return self.take(key, instant_nanos(now), tokens) };
         let result = self.take(key, instant_nanos(now), tokens);
-        if let Some(metrics) = &self.metrics {
-            metrics.checked(&result);
-        }
+        metrics.checked(&result);
         result
     }
 

@@ -24,6 +24,8 @@ pub struct RateLimiter {
     turn: tokio::sync::Mutex<()>,
     observer: Option<Box<Observer>>,
     metrics: Option<Metrics>,
+    /// Whether there is an observer, or metrics.
+    is_told: bool,
 }
 
 type Observer = dyn Fn(&Event) + Send + Sync;
@@ -63,20 +65,35 @@ impl RateLimiter {
                 Counted::Window(Mutex::new(Limit::new(config.quota, config.algorithm)?))
             }
         };
-        Ok(Self { clock, counted, turn: tokio::sync::Mutex::default(), observer: None, metrics: None })
+        Ok(Self {
+            clock,
+            counted,
+            turn: tokio::sync::Mutex::default(),
+            observer: None,
+            metrics: None,
+            is_told: false,
+        })
     }
 
     /// A token bucket with this quota, which goes with every quota.
     #[must_use]
     pub fn token_bucket(quota: Quota, clock: Clock) -> Self {
         let counted = Counted::Bucket(SharedBucket::new(quota));
-        Self { clock, counted, turn: tokio::sync::Mutex::default(), observer: None, metrics: None }
+        Self {
+            clock,
+            counted,
+            turn: tokio::sync::Mutex::default(),
+            observer: None,
+            metrics: None,
+            is_told: false,
+        }
     }
 
     /// Tells `observer` what happens, on the thread on which it happens.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.observer = Some(Box::new(observer));
+        self.is_told = true;
         self
     }
 
@@ -84,6 +101,7 @@ impl RateLimiter {
     #[must_use]
     pub fn with_metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = Some(metrics);
+        self.is_told = true;
         self
     }
 
@@ -114,13 +132,20 @@ impl RateLimiter {
     /// As [`check`](Self::check).
     #[inline]
     pub fn check_at(&self, now: Instant, tokens: u64) -> Result<Allowed, Denied> {
+        match &self.counted {
+            Counted::Bucket(bucket) if !self.is_told => bucket.take(instant_nanos(now), tokens),
+            _ => self.check_and_tell(now, tokens),
+        }
+    }
+
+    /// Out of line, so that a bucket that tells nobody stays small.
+    #[inline(never)]
+    fn check_and_tell(&self, now: Instant, tokens: u64) -> Result<Allowed, Denied> {
         let result = match &self.counted {
             Counted::Bucket(bucket) => bucket.take(instant_nanos(now), tokens),
             Counted::Window(window) => lock(window).check(now, tokens),
         };
-        if self.metrics.is_some() || self.observer.is_some() {
-            self.tell(&result);
-        }
+        self.tell(&result);
         result
     }
 

@@ -6,8 +6,9 @@ use crate::algorithm::{Allowed, Promised};
 use crate::error::Denied;
 use crate::quota::Quota;
 
-/// A token bucket that threads share without a lock.
+/// A token bucket that threads share without a lock. Its words lie in one line of the cache, which nothing else shares.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct SharedBucket {
     /// The TAT. Whoever moves it read the quota at an even version before; a change of the quota moves it too, so one that
     /// was computed with the old quota does not replace it.

@@ -21,6 +21,7 @@ impl Bucket {
         Self { token: quota.token_nanos(), full: quota.full_nanos() }
     }
 
+    #[inline]
     pub(crate) fn from_nanos(token: u64, full: u64) -> Self {
         Self { token, full }
     }
