@@ -113,12 +113,9 @@ fn a_clock_that_steps_back(report: &mut Report) {
 }
 
 /// Runs eight tasks that each take twenty tokens, and gives the longest wait of one for one token, and the time of all.
-fn longest_wait<F: Future<Output = ()> + Send>(
+fn longest_wait<F: Future<Output = ()> + Send + 'static>(
     take: impl Fn() -> F + Send + Sync + 'static,
-) -> (Duration, Duration)
-where
-    F: 'static,
-{
+) -> (Duration, Duration) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let longest = Arc::new(Mutex::new(Duration::ZERO));
     let start = Instant::now();
