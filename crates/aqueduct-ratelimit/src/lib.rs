@@ -20,6 +20,7 @@
 //! # Guarantees and limits
 //!
 //! * Never more than the quota, with any number of threads, a clock that goes back, and quotas as extreme as may be built.
+//!   A token that was waited for counts from when it was due, and not from when a late timer came.
 //! * What was denied is given after the wait that was told, to the nanosecond, and not before, if nobody else takes it. A
 //!   sliding counter estimates, and its waits are exact for its own estimate.
 //! * Those who wait are served in order; one who stops waiting has used nothing.
