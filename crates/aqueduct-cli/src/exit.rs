@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use aqueduct_stream::{RunError, SourceError};
+
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -25,6 +27,25 @@ impl Exit {
     /// All of them, for the reference.
     pub(crate) const ALL: [Self; 7] =
         [Self::Done, Self::Failed, Self::Usage, Self::DeadLetters, Self::Nothing, Self::Early, Self::Config];
+
+    /// The exit code of a run that fails like this.
+    pub(crate) fn of_run(error: &RunError) -> Self {
+        match error {
+            RunError::Config(_)
+            | RunError::Changed { .. }
+            | RunError::NoCheckpoint { .. }
+            | RunError::RollbackNeeded { .. }
+            | RunError::Source(
+                SourceError::Missing { .. }
+                | SourceError::Folder { .. }
+                | SourceError::Special { .. }
+                | SourceError::NoMatch { .. }
+                | SourceError::Pattern { .. }
+                | SourceError::Config(_),
+            ) => Self::Config,
+            _ => Self::Failed,
+        }
+    }
 
     /// The number that scripts see. 75 and 78 are those of sysexits.h.
     pub(crate) fn code(self) -> u8 {

@@ -139,3 +139,70 @@ impl<E: Classified> Classified for CallError<E> {
         }
     }
 }
+
+/// Why Redis did not answer.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum StoreFailure {
+    /// It cannot be reached, or the connection was lost.
+    #[error("redis cannot be reached")]
+    Unreachable,
+    /// It took longer than it may.
+    #[error("redis did not answer in time")]
+    TimedOut,
+    /// It is a replica, and only its primary may be written.
+    #[error("redis is a replica; use the address of its primary")]
+    ReadOnly,
+    /// It has no memory left.
+    #[error("redis is out of memory; raise maxmemory, or let it evict")]
+    Full,
+    /// There is something else under the key.
+    #[error("the key holds something that is no bucket; use another prefix")]
+    WrongType,
+    /// The user may not do this, or the password is wrong or missing.
+    #[error(
+        "redis refuses the user; look at the name, the password and the commands eval, evalsha, get, set, del and time"
+    )]
+    Forbidden,
+    /// Anything else.
+    #[error("redis answered with an error")]
+    Other,
+}
+
+#[cfg(feature = "redis")]
+impl StoreFailure {
+    /// The name used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::ReadOnly => "read_only",
+            Self::Full => "full",
+            Self::WrongType => "wrong_type",
+            Self::Forbidden => "forbidden",
+            Self::Other => "other",
+        }
+    }
+
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::ReadOnly,
+        Self::Full,
+        Self::WrongType,
+        Self::Forbidden,
+        Self::Other,
+    ];
+}
+
+#[cfg(feature = "redis")]
+impl Classified for StoreFailure {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Unreachable | Self::TimedOut | Self::Other => ErrorClass::Transient,
+            Self::Full => ErrorClass::Overload,
+            Self::ReadOnly | Self::WrongType | Self::Forbidden => ErrorClass::Invalid,
+        }
+    }
+}

@@ -86,6 +86,8 @@ mod shared_bucket;
 
 pub use algorithm::{Algorithm, Allowed, Limit, Promised};
 pub use config::Config;
+#[cfg(feature = "redis")]
+pub use error::StoreFailure;
 pub use error::{CallError, ConfigError, Denied, Reason};
 #[cfg(feature = "headers")]
 pub use headers::{Announcement, Balance, Policy, retry_after};
@@ -97,6 +99,6 @@ pub use limits::{Limits, LimitsDenied};
 pub use metrics::Metrics;
 pub use quota::Quota;
 #[cfg(feature = "redis")]
-pub use redis::{Enforcement, OnFailure, RedisBuilder, RedisConfig, RedisEvent, RedisLimiter, StoreFailure};
+pub use redis::{Enforcement, OnFailure, RedisBuilder, RedisConfig, RedisEvent, RedisLimiter};
 #[cfg(feature = "tower")]
 pub use service::{RateLimit, RateLimitFuture, WhenDenied};

@@ -3,9 +3,9 @@
 use aqueduct_metrics::{Counter, Definition, Histogram, MetricsError, Registry, Scale};
 
 use crate::algorithm::Allowed;
-use crate::error::{Denied, Reason};
 #[cfg(feature = "redis")]
-use crate::redis::StoreFailure;
+use crate::error::StoreFailure;
+use crate::error::{Denied, Reason};
 
 /// What was asked for, by what came of it.
 pub(crate) const CHECKS: Definition = Definition {

@@ -12,9 +12,8 @@ use aqueduct_core::{Clock, Instant};
 
 pub use self::config::{Enforcement, OnFailure, RedisBuilder, RedisConfig};
 use self::store::Store;
-pub use self::store::StoreFailure;
 use crate::algorithm::{Allowed, instant_nanos};
-use crate::error::{ConfigError, Denied, Reason};
+use crate::error::{ConfigError, Denied, Reason, StoreFailure};
 use crate::keyed::KeyedRateLimiter;
 use crate::metrics::Metrics;
 

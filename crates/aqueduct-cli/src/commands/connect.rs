@@ -27,7 +27,7 @@ pub(super) async fn connect(spec: &PipelineSpec) -> Result<(Vec<Connected>, Exit
         Exit::Config
     })?;
     // A run meets them in this order and ends with the first.
-    let exit = found.iter().find_map(|one| one.error.as_ref()).map_or(Exit::Done, run::of_error);
+    let exit = found.iter().find_map(|one| one.error.as_ref()).map_or(Exit::Done, Exit::of_run);
     let connected = found
         .into_iter()
         .map(|one| Connected {

@@ -57,7 +57,7 @@ pub(super) async fn preview(spec: &PipelineSpec, flags: &Run, request: RunReques
         Ok(preview) => preview,
         Err(error) => {
             output::error(&error);
-            return super::run::of_error(&error);
+            return Exit::of_run(&error);
         }
     };
     match flags.output.output {

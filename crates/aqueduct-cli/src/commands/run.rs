@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use aqueduct_core::{Clock, Counts, Shutdown};
 use aqueduct_orchestrator::{PipelineSpec, RunRequest, SinkKind, assemble};
-use aqueduct_stream::{Ended, Report, Resume, RunError, RunFailure, SourceError, StderrLines};
+use aqueduct_stream::{Ended, Report, Resume, RunError, RunFailure, StderrLines};
 use serde::Serialize;
 
 use super::load;
@@ -145,7 +145,7 @@ pub(super) fn close(
 
 fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunError>) -> Exit {
     if let Some(error) = failure {
-        return of_error(error);
+        return Exit::of_run(error);
     }
     let Some(report) = report else { return Exit::Failed };
     if !report.left.is_empty() && matches!(report.ended, Ended::Done | Ended::NothingToDo) {
@@ -156,25 +156,6 @@ fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunE
         Ended::NothingToDo => Exit::Nothing,
         Ended::Done if too_many_dead(spec, &report.counts) => Exit::DeadLetters,
         Ended::Done => Exit::Done,
-    }
-}
-
-/// The exit code of a run that fails like this.
-pub(super) fn of_error(error: &RunError) -> Exit {
-    match error {
-        RunError::Config(_)
-        | RunError::Changed { .. }
-        | RunError::NoCheckpoint { .. }
-        | RunError::RollbackNeeded { .. }
-        | RunError::Source(
-            SourceError::Missing { .. }
-            | SourceError::Folder { .. }
-            | SourceError::Special { .. }
-            | SourceError::NoMatch { .. }
-            | SourceError::Pattern { .. }
-            | SourceError::Config(_),
-        ) => Exit::Config,
-        _ => Exit::Failed,
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::Duration;
 
-use aqueduct_core::{Classified, Clock, ErrorClass};
+use aqueduct_core::Clock;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
 
 use super::config::RedisConfig;
 use super::units::Units;
 use crate::algorithm::Allowed;
-use crate::error::{ConfigError, Denied};
+use crate::error::{ConfigError, Denied, StoreFailure};
 
 /// The buckets in Redis, each question within a time.
 pub(super) struct Store {
@@ -24,87 +24,6 @@ pub(super) struct Store {
     prefix: String,
     timeout: Duration,
     clock: Clock,
-}
-
-/// Why Redis did not answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum StoreFailure {
-    /// It cannot be reached, or the connection was lost.
-    #[error("redis cannot be reached")]
-    Unreachable,
-    /// It took longer than it may.
-    #[error("redis did not answer in time")]
-    TimedOut,
-    /// It is a replica, and only its primary may be written.
-    #[error("redis is a replica; use the address of its primary")]
-    ReadOnly,
-    /// It has no memory left.
-    #[error("redis is out of memory; raise maxmemory, or let it evict")]
-    Full,
-    /// There is something else under the key.
-    #[error("the key holds something that is no bucket; use another prefix")]
-    WrongType,
-    /// The user may not do this, or the password is wrong or missing.
-    #[error(
-        "redis refuses the user; look at the name, the password and the commands eval, evalsha, get, set, del and time"
-    )]
-    Forbidden,
-    /// Anything else.
-    #[error("redis answered with an error")]
-    Other,
-}
-
-impl StoreFailure {
-    /// The name used in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::TimedOut => "timed_out",
-            Self::ReadOnly => "read_only",
-            Self::Full => "full",
-            Self::WrongType => "wrong_type",
-            Self::Forbidden => "forbidden",
-            Self::Other => "other",
-        }
-    }
-
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Unreachable,
-        Self::TimedOut,
-        Self::ReadOnly,
-        Self::Full,
-        Self::WrongType,
-        Self::Forbidden,
-        Self::Other,
-    ];
-
-    fn of(error: &RedisError) -> Self {
-        if error.is_timeout() {
-            return Self::TimedOut;
-        }
-        match (error.kind(), error.code()) {
-            (ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown), _) => Self::ReadOnly,
-            (ErrorKind::Server(ServerErrorKind::NoPerm) | ErrorKind::AuthenticationFailed, _)
-            | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM")) => Self::Forbidden,
-            (_, Some("OOM")) => Self::Full,
-            (_, Some("WRONGTYPE")) => Self::WrongType,
-            _ if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() => {
-                Self::Unreachable
-            }
-            _ => Self::Other,
-        }
-    }
-}
-
-impl Classified for StoreFailure {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Unreachable | Self::TimedOut | Self::Other => ErrorClass::Transient,
-            Self::Full => ErrorClass::Overload,
-            Self::ReadOnly | Self::WrongType | Self::Forbidden => ErrorClass::Invalid,
-        }
-    }
 }
 
 /// What the script found.
@@ -193,7 +112,7 @@ impl Store {
         let mut asked = pin!(asked);
         let mut over = pin!(self.clock.sleep(self.timeout));
         std::future::poll_fn(|cx| match asked.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result.map_err(|error| StoreFailure::of(&error))),
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| failure(&error))),
             Poll::Pending => over.as_mut().poll(cx).map(|()| Err(StoreFailure::TimedOut)),
         })
         .await
@@ -209,7 +128,7 @@ impl Store {
             .set_connection_timeout(Some(self.timeout.max(Duration::from_secs(1))))
             .set_response_timeout(Some(self.timeout));
         let made = ConnectionManager::new_lazy_with_config(self.client.clone(), config)
-            .map_err(|error| StoreFailure::of(&error))?;
+            .map_err(|error| failure(&error))?;
         Ok(self.connection.get_or_init(|| made).clone())
     }
 
@@ -221,5 +140,25 @@ impl Store {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// What an error of the client means.
+fn failure(error: &RedisError) -> StoreFailure {
+    if error.is_timeout() {
+        return StoreFailure::TimedOut;
+    }
+    match (error.kind(), error.code()) {
+        (ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown), _) => {
+            StoreFailure::ReadOnly
+        }
+        (ErrorKind::Server(ServerErrorKind::NoPerm) | ErrorKind::AuthenticationFailed, _)
+        | (_, Some("NOAUTH" | "WRONGPASS" | "NOPERM")) => StoreFailure::Forbidden,
+        (_, Some("OOM")) => StoreFailure::Full,
+        (_, Some("WRONGTYPE")) => StoreFailure::WrongType,
+        _ if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() => {
+            StoreFailure::Unreachable
+        }
+        _ => StoreFailure::Other,
     }
 }
