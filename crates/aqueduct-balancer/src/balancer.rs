@@ -189,7 +189,7 @@ impl<E> Balancer<E> {
     where
         R: AsyncFnOnce(&Endpoint<E>) -> Result<T, F>,
     {
-        self.call_with(judge, call).await
+        self.call_with(Verdict::of_result, call).await
     }
 
     /// Makes a call to an endpoint, and judges what came of it.
@@ -531,11 +531,6 @@ fn taken(name: &str) -> ConfigError {
         value: format!("{name:?}"),
         allowed: "a name that no other endpoint has".to_owned(),
     }
-}
-
-/// What a call says of an endpoint where nobody says otherwise: an error is a failure.
-pub(crate) fn judge<T, E>(result: &Result<T, E>) -> Verdict {
-    if result.is_ok() { Verdict::Success } else { Verdict::FAILURE }
 }
 
 impl<E> Forget for Balancer<E> {

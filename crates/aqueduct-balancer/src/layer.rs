@@ -1,8 +1,9 @@
 use std::fmt;
 
+use aqueduct_core::ResultJudge;
 use tower_layer::Layer;
 
-use crate::{Balancer, ResultJudge, Routed};
+use crate::{Balancer, Routed};
 
 /// Tells a service which endpoint to call: for one client that can call them all, where [`Balance`](crate::Balance) is
 /// for a service at each endpoint. Every service that it makes shares the balancer.

@@ -124,5 +124,5 @@ pub use metrics::Metrics;
 pub use outlier::{Cause, Decision, Detector, Tally};
 pub use priority::{Portion, Standing, portions};
 #[cfg(feature = "tower")]
-pub use service::{Balance, BalanceFuture, Judge, ResultJudge, Routed};
+pub use service::{Balance, BalanceFuture, Routed};
 pub use snapshot::{Figures, State};

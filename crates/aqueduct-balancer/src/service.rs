@@ -3,38 +3,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use aqueduct_core::Verdict;
+use aqueduct_core::{Judge, ResultJudge, Verdict};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use crate::balancer::judge;
 use crate::lease::Chosen;
 use crate::{Balancer, CallError, Lease, NoEndpoint};
-
-/// Says what came of a call. Functions of the result are judges.
-pub trait Judge<T, E> {
-    /// The verdict over a result.
-    fn judge(&self, result: &Result<T, E>) -> Verdict;
-}
-
-impl<T, E, F> Judge<T, E> for F
-where
-    F: Fn(&Result<T, E>) -> Verdict,
-{
-    fn judge(&self, result: &Result<T, E>) -> Verdict {
-        self(result)
-    }
-}
-
-/// Counts every error as a failure.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ResultJudge;
-
-impl<T, E> Judge<T, E> for ResultJudge {
-    fn judge(&self, result: &Result<T, E>) -> Verdict {
-        judge(result)
-    }
-}
 
 // ---- Balance ----
 

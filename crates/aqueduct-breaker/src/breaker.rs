@@ -137,7 +137,7 @@ impl Breaker {
     where
         F: AsyncFnOnce() -> Result<T, E>,
     {
-        self.call_with(judge, call).await
+        self.call_with(Verdict::of_result, call).await
     }
 
     /// Makes a call if it may be made, and judges what came of it.
@@ -380,11 +380,6 @@ impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaker").field("machine", &*self.lock()).finish_non_exhaustive()
     }
-}
-
-/// What a call says of the other side where nobody says otherwise: an error is a failure.
-pub(crate) fn judge<T, E>(result: &Result<T, E>) -> Verdict {
-    if result.is_ok() { Verdict::Success } else { Verdict::FAILURE }
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use aqueduct_core::ResultJudge;
 use tower_layer::Layer;
 
-use crate::{Breaker, Circuit, ResultJudge};
+use crate::{Breaker, Circuit};
 
 /// Puts a breaker before a service. Every service that it makes shares the breaker.
 #[derive(Clone, Debug)]

@@ -100,5 +100,5 @@ pub use layer::BreakerLayer;
 pub use machine::{Grant, Machine, Mode, Reason, Snapshot, State, Transition};
 pub use metrics::Metrics;
 #[cfg(feature = "tower")]
-pub use service::{Circuit, CircuitFuture, Judge, ResultJudge};
+pub use service::{Circuit, CircuitFuture};
 pub use window::Tally;

@@ -71,4 +71,4 @@ pub use position::{Fence, Position, Revision};
 pub use random::Random;
 pub use rfc3339::TimestampError;
 pub use shutdown::{Phase, Shutdown, ShutdownSignal};
-pub use verdict::Verdict;
+pub use verdict::{Judge, ResultJudge, Verdict};
