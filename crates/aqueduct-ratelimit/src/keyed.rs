@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ use crate::quota::Quota;
 /// capacity, one in four after six times. It never finds less. A debt of more than 18 minutes may be kept a few
 /// nanoseconds longer.
 ///
-/// Keys are spread over parts by a hash with a seed of its own for each limiter, and each part has a lock. For keys with
+/// Keys are spread over parts by a hash with a seed of its own for each limiter, and each part has a lock. Half of the
+/// places belong to the parts and half to whichever needs them, so no key goes while one is free. For keys with
 /// another algorithm than the token bucket, use a [`Keyed<K, RateLimiter>`](aqueduct_core::Keyed).
 pub struct KeyedRateLimiter<K> {
     clock: Clock,
@@ -57,15 +59,16 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
     /// No key has used anything, and each has this quota.
     #[must_use]
     pub fn new(quota: Quota, capacity: NonZeroUsize, clock: Clock) -> Self {
-        let capacity = capacity.get();
+        // The place of a key is a u32.
+        let capacity = capacity.get().min(u32::MAX as usize);
         // The largest power of two that leaves each part enough keys.
         let parts = (capacity / PART_KEYS_MIN).clamp(1, PARTS_MAX);
         let parts = if parts.is_power_of_two() { parts } else { parts.next_power_of_two() / 2 };
-        let table = |part: usize| {
-            // The first parts have one more where it does not come out even.
-            let capacity = capacity / parts + usize::from(part < capacity % parts);
-            Mutex::new(Table::new(quota, capacity.max(1), nanos(IDLE_AFTER)))
-        };
+        // Half of the places belong to the parts, the others to whichever needs them: a hash is never quite even.
+        let fair = capacity / parts;
+        let own = (fair / 2).max(1);
+        let spare = Arc::new(AtomicUsize::new(capacity - parts * own));
+        let table = |_| Mutex::new(Table::new(quota, own, fair, Arc::clone(&spare), nanos(IDLE_AFTER)));
         Self {
             clock,
             hasher: DefaultHashBuilder::default(),

@@ -25,7 +25,7 @@
 //!   sliding counter estimates, and its waits are exact for its own estimate.
 //! * Those who wait are served in order; one who stops waiting has used nothing.
 //! * A keyed limiter never knows more keys than it may, takes at most 48 bytes for a key of eight, and does not forgive
-//!   what a key owes by forgetting it. As long as a quarter of its room is free, nobody is denied for another.
+//!   what a key owes by forgetting it. As long as there are no more keys than it may know, nobody is denied for another.
 //! * A change of quota keeps what was used: as many tokens are missing as before.
 //! * Asking costs O(1) and allocates nothing, a new key aside. A token comes back in whole nanoseconds, rounded up.
 //!

@@ -1,5 +1,7 @@
 use std::borrow::Borrow;
 use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashTable;
 
@@ -17,7 +19,12 @@ pub(super) struct Table<K> {
     entries: Vec<Entry<K>>,
     /// Where the next newcomer looks for somebody who may go.
     hand: usize,
-    capacity: usize,
+    /// How many entries it may always have.
+    own: usize,
+    /// How many it has when keys are spread evenly.
+    fair: usize,
+    /// Places that any part may take. Relaxed: it is only counted, and each is taken once.
+    spare: Arc<AtomicUsize>,
     quota: Quota,
     bucket: Bucket,
     /// How long a key must have been settled before it goes for no reason but that.
@@ -39,17 +46,25 @@ const SAMPLE: usize = 16;
 const GLANCE: usize = 2;
 
 impl<K> Table<K> {
-    pub(super) fn new(quota: Quota, capacity: usize, idle_after: u64) -> Self {
+    /// A table with places of its own; more it takes from those that are spare, which all parts share.
+    pub(super) fn new(
+        quota: Quota,
+        own: usize,
+        fair: usize,
+        spare: Arc<AtomicUsize>,
+        idle_after: u64,
+    ) -> Self {
         Self {
             index: HashTable::new(),
             entries: Vec::new(),
             hand: 0,
-            // A place is a u32.
-            capacity: capacity.min(u32::MAX as usize),
+            own,
+            fair,
+            spare,
             quota,
             bucket: Bucket::of(&quota),
             idle_after,
-            debts: Debts::new(capacity),
+            debts: Debts::new(fair),
             evictions: 0,
         }
     }
@@ -122,19 +137,20 @@ impl<K: Hash + Eq + Clone> Table<K> {
     #[cold]
     fn add(&mut self, hash: u64, key: K, now: u64, hash_of: impl Fn(&K) -> u64) -> usize {
         self.let_idle_go(now, &hash_of);
-        if self.entries.len() >= self.capacity {
+        if self.entries.len() >= self.own && !self.take_spare() {
             self.make_room(now, &hash_of);
         }
         let tat = self.debts.find(hash, now);
         if self.entries.len() == self.entries.capacity() {
-            // Twice as many, and never more than there may be.
-            let more = self.entries.len().max(8).min(self.capacity - self.entries.len());
+            // Twice as many up to the fair share, and little by little beyond it.
+            let held = self.entries.len();
+            let more = if held < self.fair { held.max(8).min(self.fair - held) } else { (held / 16).max(1) };
             self.entries.reserve_exact(more);
         }
         let at = self.entries.len();
         self.entries.push(Entry { key, tat });
         let entries = &self.entries;
-        // A capacity is a u32.
+        // There are never more places than a u32 counts.
         let place = u32::try_from(at).unwrap_or(u32::MAX);
         self.index.insert_unique(hash, place, |at| hash_of(&entries[*at as usize].key));
         at
@@ -144,9 +160,16 @@ impl<K: Hash + Eq + Clone> Table<K> {
         for _ in 0..GLANCE {
             let Some(at) = self.next() else { return };
             if self.entries[at].tat.saturating_add(self.idle_after) <= now {
+                if self.entries.len() > self.own {
+                    self.spare.fetch_add(1, Ordering::Relaxed);
+                }
                 self.remove(at, hash_of);
             }
         }
+    }
+
+    fn take_spare(&self) -> bool {
+        self.spare.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |spare| spare.checked_sub(1)).is_ok()
     }
 
     /// The next entry to look at, from the last to the first and again: the one that takes the place of a removed one
