@@ -180,7 +180,7 @@ impl<E> Balancer<E> {
     ///
     /// # Errors
     ///
-    /// [`CallError::NoEndpoint`] when it was not made, [`CallError::Failed`] with its own error.
+    /// [`CallError::Refused`] when it was not made, [`CallError::Failed`] with its own error.
     ///
     /// # Cancel safety
     ///
@@ -526,11 +526,7 @@ fn come_back<E>(members: &[Arc<Node<E>>], decision: Decision) -> Option<Event> {
 }
 
 fn taken(name: &str) -> ConfigError {
-    ConfigError {
-        field: "name",
-        value: format!("{name:?}"),
-        allowed: "a name that no other endpoint has".to_owned(),
-    }
+    ConfigError::new("name", format!("{name:?}"), "a name that no other endpoint has")
 }
 
 impl<E> Forget for Balancer<E> {

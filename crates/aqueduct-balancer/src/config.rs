@@ -258,36 +258,47 @@ impl Builder {
     pub fn build(self) -> Result<Config, ConfigError> {
         let config = self.0;
         match config.algorithm {
-            Algorithm::LeastConnections { choices } => within("algorithm.choices", choices, 2, 8)?,
-            Algorithm::Adaptive { hot_quantile } if !(hot_quantile > 0.0 && hot_quantile < 1.0) => {
-                return Err(wrong("algorithm.hot_quantile", hot_quantile, "above 0 and below 1"));
+            Algorithm::LeastConnections { choices } => {
+                ConfigError::check("algorithm.choices", choices, 2, 8)?
             }
-            Algorithm::Maglev { table } => within("algorithm.table", table, 251, 65_537)?,
+            Algorithm::Adaptive { hot_quantile } if !(hot_quantile > 0.0 && hot_quantile < 1.0) => {
+                return Err(ConfigError::new("algorithm.hot_quantile", hot_quantile, "above 0 and below 1"));
+            }
+            Algorithm::Maglev { table } => ConfigError::check("algorithm.table", table, 251, 65_537)?,
             Algorithm::BoundedLoad { factor } if !(factor > 1.0 && factor <= 100.0) => {
-                return Err(wrong("algorithm.factor", factor, "above 1 and up to 100"));
+                return Err(ConfigError::new("algorithm.factor", factor, "above 1 and up to 100"));
             }
             _ => {}
         }
-        within("latency.seed", config.latency.seed, Duration::ZERO, TIME_MAX)?;
-        within("latency.decay", config.latency.decay, MILLISECOND, TIME_MAX)?;
-        within("latency.failure_penalty", config.latency.failure_penalty, Duration::ZERO, TIME_MAX)?;
+        ConfigError::check("latency.seed", config.latency.seed, Duration::ZERO, TIME_MAX)?;
+        ConfigError::check("latency.decay", config.latency.decay, MILLISECOND, TIME_MAX)?;
+        ConfigError::check(
+            "latency.failure_penalty",
+            config.latency.failure_penalty,
+            Duration::ZERO,
+            TIME_MAX,
+        )?;
         if let Some(outliers) = &config.outliers {
             outliers.check()?;
         }
         if let Some(slow) = config.slow_start {
-            within("slow_start.window", slow.window, Duration::from_secs(1), TIME_MAX)?;
+            ConfigError::check("slow_start.window", slow.window, Duration::from_secs(1), TIME_MAX)?;
             if !(slow.aggression > 0.0 && slow.aggression <= 100.0) {
-                return Err(wrong("slow_start.aggression", slow.aggression, "above 0 and up to 100"));
+                return Err(ConfigError::new(
+                    "slow_start.aggression",
+                    slow.aggression,
+                    "above 0 and up to 100",
+                ));
             }
             if !(slow.share_min > 0.0 && slow.share_min <= 1.0) {
-                return Err(wrong("slow_start.share_min", slow.share_min, "above 0 and up to 1"));
+                return Err(ConfigError::new("slow_start.share_min", slow.share_min, "above 0 and up to 1"));
             }
         }
         share("panic_below", config.panic_below)?;
         if !(1.0..=100.0).contains(&config.overprovisioning) {
-            return Err(wrong("overprovisioning", config.overprovisioning, "1 to 100"));
+            return Err(ConfigError::new("overprovisioning", config.overprovisioning, "1 to 100"));
         }
-        within("retry_after_max", config.retry_after_max, Duration::ZERO, TIME_MAX)?;
+        ConfigError::check("retry_after_max", config.retry_after_max, Duration::ZERO, TIME_MAX)?;
         Ok(config)
     }
 }
@@ -300,51 +311,39 @@ impl Outliers {
     /// [`ConfigError`] names the field, its value and the allowed range.
     pub fn check(&self) -> Result<(), ConfigError> {
         if let Some(failures) = self.consecutive_failures {
-            within("outliers.consecutive_failures", failures, 1, u32::MAX)?;
+            ConfigError::check("outliers.consecutive_failures", failures, 1, u32::MAX)?;
         }
         if let Some(rate) = self.success_rate {
-            within("outliers.success_rate.endpoints_min", rate.endpoints_min, 2, u32::MAX)?;
-            within("outliers.success_rate.calls_min", rate.calls_min, 1, u32::MAX)?;
+            ConfigError::check("outliers.success_rate.endpoints_min", rate.endpoints_min, 2, u32::MAX)?;
+            ConfigError::check("outliers.success_rate.calls_min", rate.calls_min, 1, u32::MAX)?;
             if !(0.0..=100.0).contains(&rate.deviations) {
-                return Err(wrong("outliers.success_rate.deviations", rate.deviations, "0 to 100"));
+                return Err(ConfigError::new(
+                    "outliers.success_rate.deviations",
+                    rate.deviations,
+                    "0 to 100",
+                ));
             }
             share("outliers.success_rate.enforced", rate.enforced)?;
         }
         if let Some(failures) = self.failure_share {
             if !(failures.threshold > 0.0 && failures.threshold <= 1.0) {
-                return Err(wrong(
+                return Err(ConfigError::new(
                     "outliers.failure_share.threshold",
                     failures.threshold,
                     "above 0 and up to 1",
                 ));
             }
-            within("outliers.failure_share.endpoints_min", failures.endpoints_min, 1, u32::MAX)?;
-            within("outliers.failure_share.calls_min", failures.calls_min, 1, u32::MAX)?;
+            ConfigError::check("outliers.failure_share.endpoints_min", failures.endpoints_min, 1, u32::MAX)?;
+            ConfigError::check("outliers.failure_share.calls_min", failures.calls_min, 1, u32::MAX)?;
             share("outliers.failure_share.enforced", failures.enforced)?;
         }
-        within("outliers.interval", self.interval, MILLISECOND, TIME_MAX)?;
-        within("outliers.max", self.max, MILLISECOND, TIME_MAX)?;
-        within("outliers.base", self.base, MILLISECOND, self.max)?;
+        ConfigError::check("outliers.interval", self.interval, MILLISECOND, TIME_MAX)?;
+        ConfigError::check("outliers.max", self.max, MILLISECOND, TIME_MAX)?;
+        ConfigError::check("outliers.base", self.base, MILLISECOND, self.max)?;
         share("outliers.share_max", self.share_max)
     }
 }
 
-pub(crate) fn within<T: PartialOrd + std::fmt::Debug>(
-    field: &'static str,
-    value: T,
-    min: T,
-    max: T,
-) -> Result<(), ConfigError> {
-    if value >= min && value <= max {
-        return Ok(());
-    }
-    Err(ConfigError { field, value: format!("{value:?}"), allowed: format!("{min:?} to {max:?}") })
-}
-
 fn share(field: &'static str, share: f64) -> Result<(), ConfigError> {
-    if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(wrong(field, share, "0 to 1")) }
-}
-
-fn wrong(field: &'static str, value: f64, allowed: &str) -> ConfigError {
-    ConfigError { field, value: value.to_string(), allowed: allowed.to_owned() }
+    if (0.0..=1.0).contains(&share) { Ok(()) } else { Err(ConfigError::new(field, share, "0 to 1")) }
 }

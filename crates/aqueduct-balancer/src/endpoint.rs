@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::config::{WEIGHT_MAX, within};
+use crate::config::WEIGHT_MAX;
 use crate::error::ConfigError;
 
 /// Something that a balancer may choose: a name, a weight, a priority, and a value of yours such as an address or a
@@ -74,18 +74,15 @@ impl<E> Endpoint<E> {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX {
-            return Err(ConfigError {
-                field: "name",
-                value: format!("{:?}", self.name),
-                allowed: format!("1 to {NAME_BYTES_MAX} bytes"),
-            });
+            let allowed = format!("1 to {NAME_BYTES_MAX} bytes");
+            return Err(ConfigError::new("name", format!("{:?}", self.name), allowed));
         }
         check_weight(self.weight())
     }
 }
 
 fn check_weight(weight: u32) -> Result<(), ConfigError> {
-    within("weight", weight, 1, WEIGHT_MAX)
+    ConfigError::check("weight", weight, 1, WEIGHT_MAX)
 }
 
 impl<E> fmt::Debug for Endpoint<E> {

@@ -2,17 +2,7 @@ use std::time::Duration;
 
 use aqueduct_core::{Classified, ErrorClass};
 
-/// A configuration or an endpoint that cannot be. Change the named field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, allowed is {allowed}")]
-pub struct ConfigError {
-    /// The field, such as `weight`.
-    pub field: &'static str,
-    /// What was given.
-    pub value: String,
-    /// What may be given.
-    pub allowed: String,
-}
+pub use aqueduct_core::ConfigError;
 
 /// Nothing may be chosen now: there are no endpoints, or each is drained, not well, or asked to be left alone. It is no
 /// failure of a call: no call was made.
@@ -32,23 +22,6 @@ pub enum ChangeError {
     /// The change is not allowed.
     #[error(transparent)]
     Config(#[from] ConfigError),
-}
-
-/// Why a call gave no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError<E> {
-    /// It was not made.
-    #[error(transparent)]
-    NoEndpoint(#[from] NoEndpoint),
-    /// It was made, and this is its own error.
-    #[error(transparent)]
-    Failed(E),
-}
-
-impl Classified for ConfigError {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Invalid
-    }
 }
 
 impl Classified for NoEndpoint {
@@ -71,25 +44,5 @@ impl Classified for ChangeError {
     }
 }
 
-impl<E: Classified> Classified for CallError<E> {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::NoEndpoint(refusal) => refusal.class(),
-            Self::Failed(error) => error.class(),
-        }
-    }
-
-    fn is_refusal(&self) -> bool {
-        match self {
-            Self::NoEndpoint(_) => true,
-            Self::Failed(error) => error.is_refusal(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::NoEndpoint(refusal) => refusal.retry_after,
-            Self::Failed(error) => error.retry_after(),
-        }
-    }
-}
+/// What came of a call to an endpoint that was chosen.
+pub type CallError<E> = aqueduct_core::CallError<NoEndpoint, E>;

@@ -12,7 +12,6 @@ use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::config::within;
 use crate::lease::Chosen;
 use crate::{Balancer, ConfigError, Endpoint, Health};
 
@@ -172,11 +171,11 @@ impl<E> HealthChecker<E> {
         seed: u64,
     ) -> Result<Self, ConfigError> {
         let (least, most) = (Duration::from_millis(1), Duration::from_hours(24));
-        within("interval", config.interval, least, most)?;
-        within("jitter", config.jitter, 0.0, 1.0)?;
-        within("timeout", config.timeout, least, most)?;
-        within("healthy", config.healthy, 1, u32::MAX)?;
-        within("unhealthy", config.unhealthy, 1, u32::MAX)?;
+        ConfigError::check("interval", config.interval, least, most)?;
+        ConfigError::check("jitter", config.jitter, 0.0, 1.0)?;
+        ConfigError::check("timeout", config.timeout, least, most)?;
+        ConfigError::check("healthy", config.healthy, 1, u32::MAX)?;
+        ConfigError::check("unhealthy", config.unhealthy, 1, u32::MAX)?;
         Ok(Self { balancer, check, config, random: Random::seeded(seed) })
     }
 

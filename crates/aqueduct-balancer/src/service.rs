@@ -266,7 +266,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            Projected::Refused { refusal } => Poll::Ready(Err(CallError::NoEndpoint(*refusal))),
+            Projected::Refused { refusal } => Poll::Ready(Err(CallError::Refused(*refusal))),
             Projected::Calling { call, lease, judge } => {
                 let result = ready!(call.poll(cx));
                 if let Some(lease) = lease.take() {

@@ -185,75 +185,58 @@ impl Builder {
         let config = self.0;
         match config.window {
             Window::Calls(calls) => {
-                within("window", calls, 1, CALLS_MAX)?;
-                within("minimum_calls", config.minimum_calls, 1, calls)?;
+                ConfigError::check("window", calls, 1, CALLS_MAX)?;
+                ConfigError::check("minimum_calls", config.minimum_calls, 1, calls)?;
             }
             Window::Time { buckets, each } => {
-                within("window", buckets, 1, BUCKETS_MAX)?;
-                within("window", each, MILLISECOND, Duration::from_hours(1))?;
-                within("minimum_calls", config.minimum_calls, 1, u32::MAX)?;
+                ConfigError::check("window", buckets, 1, BUCKETS_MAX)?;
+                ConfigError::check("window", each, MILLISECOND, Duration::from_hours(1))?;
+                ConfigError::check("minimum_calls", config.minimum_calls, 1, u32::MAX)?;
             }
         }
         if let Some(rate) = config.failure_rate {
             share("failure_rate", rate)?;
         }
         if let Some(slow) = config.slow {
-            within("slow_calls", slow.after, MILLISECOND, TIME_MAX)?;
+            ConfigError::check("slow_calls", slow.after, MILLISECOND, TIME_MAX)?;
             share("slow_calls", slow.rate)?;
         }
         if let Some(failures) = config.consecutive_failures {
-            within("consecutive_failures", failures, 1, u32::MAX)?;
+            ConfigError::check("consecutive_failures", failures, 1, u32::MAX)?;
         }
         if let Some(Shedding { success_rate, aggression, share_max }) = config.shedding {
             share("shedding.success_rate", success_rate)?;
             if !(1.0..=100.0).contains(&aggression) {
-                return Err(wrong("shedding.aggression", aggression, "1 to 100"));
+                return Err(ConfigError::new("shedding.aggression", aggression, "1 to 100"));
             }
             if !(share_max > 0.0 && share_max < 1.0) {
-                return Err(wrong("shedding.share_max", share_max, "above 0 and below 1"));
+                return Err(ConfigError::new("shedding.share_max", share_max, "above 0 and below 1"));
             }
         }
         let opens =
             config.failure_rate.is_some() || config.slow.is_some() || config.consecutive_failures.is_some();
         if !opens && config.shedding.is_none() {
-            return Err(ConfigError {
-                field: "failure_rate",
-                value: "none".to_owned(),
-                allowed: "none only with slow_calls, consecutive_failures or shedding, or it would never refuse a call"
-                    .to_owned(),
-            });
+            return Err(ConfigError::new(
+                "failure_rate",
+                "none",
+                "none only with slow_calls, consecutive_failures or shedding, or it would never refuse a call",
+            ));
         }
-        within("open_for", config.open_max, MILLISECOND, TIME_MAX)?;
-        within("open_for", config.open_first, MILLISECOND, config.open_max)?;
+        ConfigError::check("open_for", config.open_max, MILLISECOND, TIME_MAX)?;
+        ConfigError::check("open_for", config.open_first, MILLISECOND, config.open_max)?;
         if !(1.0..=100.0).contains(&config.open_factor) {
-            return Err(wrong("open_for", config.open_factor, "1 to 100"));
+            return Err(ConfigError::new("open_for", config.open_factor, "1 to 100"));
         }
         if !(0.0..=1.0).contains(&config.open_jitter) {
-            return Err(wrong("open_jitter", config.open_jitter, "0 to 1"));
+            return Err(ConfigError::new("open_jitter", config.open_jitter, "0 to 1"));
         }
-        within("retry_after_max", config.retry_after_max, Duration::ZERO, TIME_MAX)?;
-        within("half_open", config.half_open_calls, 1, 1_000)?;
-        within("half_open", config.half_open_max, MILLISECOND, TIME_MAX)?;
+        ConfigError::check("retry_after_max", config.retry_after_max, Duration::ZERO, TIME_MAX)?;
+        ConfigError::check("half_open", config.half_open_calls, 1, 1_000)?;
+        ConfigError::check("half_open", config.half_open_max, MILLISECOND, TIME_MAX)?;
         Ok(config)
     }
 }
 
-fn within<T: PartialOrd + std::fmt::Debug>(
-    field: &'static str,
-    value: T,
-    min: T,
-    max: T,
-) -> Result<(), ConfigError> {
-    if value >= min && value <= max {
-        return Ok(());
-    }
-    Err(ConfigError { field, value: format!("{value:?}"), allowed: format!("{min:?} to {max:?}") })
-}
-
 fn share(field: &'static str, rate: f64) -> Result<(), ConfigError> {
-    if rate > 0.0 && rate <= 1.0 { Ok(()) } else { Err(wrong(field, rate, "above 0 and up to 1")) }
-}
-
-fn wrong(field: &'static str, value: f64, allowed: &str) -> ConfigError {
-    ConfigError { field, value: value.to_string(), allowed: allowed.to_owned() }
+    if rate > 0.0 && rate <= 1.0 { Ok(()) } else { Err(ConfigError::new(field, rate, "above 0 and up to 1")) }
 }

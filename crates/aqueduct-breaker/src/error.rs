@@ -2,23 +2,7 @@ use std::time::Duration;
 
 use aqueduct_core::{Classified, ErrorClass};
 
-/// A breaker that cannot be built. Change the named field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, allowed is {allowed}")]
-pub struct ConfigError {
-    /// The field of the builder.
-    pub field: &'static str,
-    /// What was given.
-    pub value: String,
-    /// What may be given.
-    pub allowed: String,
-}
-
-impl Classified for ConfigError {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Invalid
-    }
-}
+pub use aqueduct_core::ConfigError;
 
 /// A call that was not made. It is no failure of the call: it spends no attempt and no budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,29 +45,6 @@ impl Refusal {
     }
 }
 
-impl<E: Classified> Classified for CallError<E> {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Refused(refusal) => refusal.class(),
-            Self::Failed(error) => error.class(),
-        }
-    }
-
-    fn is_refusal(&self) -> bool {
-        match self {
-            Self::Refused(_) => true,
-            Self::Failed(error) => error.is_refusal(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Refused(refusal) => refusal.retry_after,
-            Self::Failed(error) => error.retry_after(),
-        }
-    }
-}
-
 impl Classified for Refusal {
     fn class(&self) -> ErrorClass {
         ErrorClass::Overload
@@ -99,12 +60,4 @@ impl Classified for Refusal {
 }
 
 /// What came of a call through a breaker.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError<E> {
-    /// It was not made.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// It was made, and failed.
-    #[error("the call failed")]
-    Failed(#[source] E),
-}
+pub type CallError<E> = aqueduct_core::CallError<Refusal, E>;

@@ -51,6 +51,7 @@
 mod class;
 mod clock;
 mod counts;
+mod error;
 pub mod failpoint;
 mod item;
 pub mod json;
@@ -64,6 +65,7 @@ mod verdict;
 pub use class::{Classified, ErrorClass};
 pub use clock::{Busy, Clock, Instant, ManualClock, Timestamp};
 pub use counts::{Counts, Imbalance};
+pub use error::{CallError, ConfigError};
 pub use item::{Item, ItemId, ItemIdError, PartitionId, Payload, PayloadError, SourceId, TypedPayload};
 pub use json::{Record, RecordBuilder};
 pub use keyed::{Forget, Keyed};

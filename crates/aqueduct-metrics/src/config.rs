@@ -24,9 +24,7 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn check(self) -> Result<Self, ConfigError> {
-        if (1..=SERIES_MAX_LIMIT).contains(&self.series_max) {
-            return Ok(self);
-        }
-        Err(ConfigError { field: "series_max", value: self.series_max.to_string(), allowed: "1 to 1000000" })
+        ConfigError::check("series_max", self.series_max, 1, SERIES_MAX_LIMIT)?;
+        Ok(self)
     }
 }

@@ -1,16 +1,6 @@
 use aqueduct_core::{Classified, ErrorClass};
 
-/// A setting that cannot be used. Nothing was made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, allowed is {allowed}")]
-pub struct ConfigError {
-    /// The field of [`Config`](crate::Config).
-    pub field: &'static str,
-    /// What was given.
-    pub value: String,
-    /// What may be given.
-    pub allowed: &'static str,
-}
+pub use aqueduct_core::ConfigError;
 
 /// A family that cannot be registered. The registry is as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,12 +94,6 @@ impl Classified for MetricsError {
             Self::Register(error) => error.class(),
             Self::Series(error) => error.class(),
         }
-    }
-}
-
-impl Classified for ConfigError {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Invalid
     }
 }
 

@@ -1,31 +1,8 @@
-use std::fmt;
 use std::time::Duration;
 
 use aqueduct_core::{Classified, ErrorClass};
 
-/// A limit that cannot be built. Change the named field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, allowed is {allowed}")]
-pub struct ConfigError {
-    /// The field.
-    pub field: &'static str,
-    /// What was given.
-    pub value: String,
-    /// What may be given.
-    pub allowed: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(field: &'static str, value: impl fmt::Display, allowed: impl Into<String>) -> Self {
-        Self { field, value: value.to_string(), allowed: allowed.into() }
-    }
-}
-
-impl Classified for ConfigError {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Invalid
-    }
-}
+pub use aqueduct_core::ConfigError;
 
 /// What a limit does not give now. Nothing was used, and it is no failure of whatever wanted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,40 +83,6 @@ impl Classified for Denied {
     }
 }
 
-/// What came of a call behind a limit.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallError<E> {
-    /// It was not made.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// It was made, and failed.
-    #[error("the call failed")]
-    Failed(#[source] E),
-}
-
-impl<E: Classified> Classified for CallError<E> {
-    fn class(&self) -> ErrorClass {
-        match self {
-            Self::Denied(denied) => denied.class(),
-            Self::Failed(error) => error.class(),
-        }
-    }
-
-    fn is_refusal(&self) -> bool {
-        match self {
-            Self::Denied(_) => true,
-            Self::Failed(error) => error.is_refusal(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Denied(denied) => denied.retry_after,
-            Self::Failed(error) => error.retry_after(),
-        }
-    }
-}
-
 /// Why Redis did not answer.
 #[cfg(feature = "redis")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -206,3 +149,6 @@ impl Classified for StoreFailure {
         }
     }
 }
+
+/// What came of a call behind a limit.
+pub type CallError<E> = aqueduct_core::CallError<Denied, E>;

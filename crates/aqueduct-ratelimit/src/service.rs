@@ -13,7 +13,7 @@ use crate::{CallError, Denied, RateLimiter};
 /// What becomes of a call for which there is no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenDenied {
-    /// It fails at once with [`CallError::Denied`].
+    /// It fails at once with [`CallError::Refused`].
     Refuse,
     /// The service is not ready until there is one. Those who wait are served in the order in which they asked.
     Wait,
@@ -168,7 +168,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            Projected::Denied { denied } => Poll::Ready(Err(CallError::Denied(*denied))),
+            Projected::Denied { denied } => Poll::Ready(Err(CallError::Refused(*denied))),
             Projected::Made { call } => call.poll(cx).map_err(CallError::Failed),
         }
     }

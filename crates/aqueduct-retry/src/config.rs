@@ -1,4 +1,3 @@
-use std::fmt;
 use std::time::Duration;
 
 use crate::{ConfigError, Schedule};
@@ -171,7 +170,7 @@ const EXTRA_LIMIT: u32 = 8;
 impl Config {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let check = |field, time: Option<Duration>| match time {
-            Some(time) => within(field, time, INSTANT, ELAPSED_LIMIT),
+            Some(time) => ConfigError::check(field, time, INSTANT, ELAPSED_LIMIT),
             None => Ok(()),
         };
         check("time_max", self.time_max)?;
@@ -181,21 +180,21 @@ impl Config {
 
 impl BudgetConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        within("ratio", self.ratio, 0.0, 1.0)?;
-        within("per_second", self.per_second, 0.0, PER_SECOND_LIMIT)?;
-        within("window", self.window, Duration::from_secs(1), Duration::from_hours(1))
+        ConfigError::check("ratio", self.ratio, 0.0, 1.0)?;
+        ConfigError::check("per_second", self.per_second, 0.0, PER_SECOND_LIMIT)?;
+        ConfigError::check("window", self.window, Duration::from_secs(1), Duration::from_hours(1))
     }
 }
 
 impl HedgeConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        within("extra_max", self.extra_max, 1, EXTRA_LIMIT)?;
+        ConfigError::check("extra_max", self.extra_max, 1, EXTRA_LIMIT)?;
         match self.after {
-            After::Fixed(delay) => within("after", delay, INSTANT, DELAY_LIMIT),
+            After::Fixed(delay) => ConfigError::check("after", delay, INSTANT, DELAY_LIMIT),
             After::Percentile { percentile, samples_min, window } => {
-                within("percentile", percentile, 0.5, 0.999)?;
-                within("samples_min", samples_min, 1, 1_000_000)?;
-                within("window", window, Duration::from_secs(1), Duration::from_hours(1))
+                ConfigError::check("percentile", percentile, 0.5, 0.999)?;
+                ConfigError::check("samples_min", samples_min, 1, 1_000_000)?;
+                ConfigError::check("window", window, Duration::from_secs(1), Duration::from_hours(1))
             }
         }
     }
@@ -290,30 +289,26 @@ impl Builder {
     ///
     /// [`ConfigError`] names the field, its value and the allowed range.
     pub fn build(self) -> Result<Schedule, ConfigError> {
-        within("delay_max", self.delay_max, INSTANT, DELAY_LIMIT)?;
-        within("elapsed_max", self.elapsed_max, INSTANT, ELAPSED_LIMIT)?;
-        within("retry_after_max", self.retry_after_max, Duration::ZERO, DELAY_LIMIT)?;
+        ConfigError::check("delay_max", self.delay_max, INSTANT, DELAY_LIMIT)?;
+        ConfigError::check("elapsed_max", self.elapsed_max, INSTANT, ELAPSED_LIMIT)?;
+        ConfigError::check("retry_after_max", self.retry_after_max, Duration::ZERO, DELAY_LIMIT)?;
         match self.growth {
-            Growth::Constant { delay } => within("delay", delay, Duration::ZERO, self.delay_max)?,
+            Growth::Constant { delay } => ConfigError::check("delay", delay, Duration::ZERO, self.delay_max)?,
             Growth::Linear { first } | Growth::Exponential { first, .. } | Growth::Decorrelated { first } => {
-                within("first", first, INSTANT, self.delay_max)?;
+                ConfigError::check("first", first, INSTANT, self.delay_max)?;
             }
         }
         if let Growth::Exponential { factor, .. } = self.growth
             && !(1.0..=FACTOR_LIMIT).contains(&factor)
         {
-            return Err(ConfigError {
-                field: "factor",
-                value: factor.to_string(),
-                allowed: format!("1 to {FACTOR_LIMIT}"),
-            });
+            return Err(ConfigError::new("factor", factor, format!("1 to {FACTOR_LIMIT}")));
         }
         if matches!(self.growth, Growth::Decorrelated { .. }) && self.jitter != Jitter::None {
-            return Err(ConfigError {
-                field: "jitter",
-                value: format!("{:?}", self.jitter),
-                allowed: "None, since decorrelated delays are random already".to_owned(),
-            });
+            return Err(ConfigError::new(
+                "jitter",
+                format!("{:?}", self.jitter),
+                "None, since decorrelated delays are random already",
+            ));
         }
         Ok(Schedule::checked(self))
     }
@@ -323,17 +318,4 @@ impl Default for Builder {
     fn default() -> Self {
         Self::new(DEFAULT_GROWTH)
     }
-}
-
-pub(crate) fn within<T: PartialOrd + fmt::Debug>(
-    field: &'static str,
-    value: T,
-    min: T,
-    max: T,
-) -> Result<(), ConfigError> {
-    // What is no number is in no range.
-    if value >= min && value <= max {
-        return Ok(());
-    }
-    Err(ConfigError { field, value: format!("{value:?}"), allowed: format!("{min:?} to {max:?}") })
 }

@@ -4,25 +4,9 @@ use std::time::Duration;
 
 use aqueduct_core::{Classified, ErrorClass};
 
+pub use aqueduct_core::ConfigError;
+
 use crate::Limit;
-
-/// A configuration that is not possible. Change the named field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, allowed is {allowed}")]
-pub struct ConfigError {
-    /// The field of the configuration or of its builder.
-    pub field: &'static str,
-    /// What was given.
-    pub value: String,
-    /// What may be given.
-    pub allowed: String,
-}
-
-impl Classified for ConfigError {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Invalid
-    }
-}
 
 /// A call that failed for good, and why it was not tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,7 +45,7 @@ async fn a_call_is_made_and_judged() {
     assert_eq!((figures.successes, figures.failures, figures.ignored, figures.requests), (1, 1, 1, 3));
     balancer.drain("a").expect("it is there");
     let refused = balancer.call(async |_| Ok::<_, &str>(())).await.expect_err("there is none");
-    assert!(matches!(refused, CallError::NoEndpoint(refusal) if refusal.class() == ErrorClass::Overload));
+    assert!(matches!(refused, CallError::Refused(refusal) if refusal.class() == ErrorClass::Overload));
 }
 
 #[test]

@@ -104,7 +104,7 @@ async fn without_an_endpoint_the_call_fails_at_once() {
     let (mut balance, _handles) = mocks(1);
     balance.balancer().drain("a").expect("it is there");
     assert!(is_ready(&mut balance));
-    assert!(matches!(balance.call("question").await, Err(CallError::NoEndpoint(_))));
+    assert!(matches!(balance.call("question").await, Err(CallError::Refused(_))));
 }
 
 /// Fails when it is asked whether it is ready, while it is broken.
@@ -170,7 +170,7 @@ async fn a_layer_tells_a_service_which_endpoint_to_call() {
     assert!(service.call(false).await.is_err());
     assert_eq!(
         service.call(true).await,
-        Err(CallError::NoEndpoint(balancer.pick().map(drop).expect_err("both rest")))
+        Err(CallError::Refused(balancer.pick().map(drop).expect_err("both rest")))
     );
     hand.advance(SECOND);
     assert!(service.clone().call(true).await.is_ok());

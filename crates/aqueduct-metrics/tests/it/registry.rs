@@ -163,7 +163,10 @@ fn a_limit_outside_its_range_is_refused_with_field_value_and_range() {
     for series_max in [0, 1_000_001] {
         let error = Registry::new(Config { series_max }).expect_err("the limit is out of range");
         let ConfigError { field, value, allowed } = &error;
-        assert_eq!((*field, value, *allowed), ("series_max", &series_max.to_string(), "1 to 1000000"));
+        assert_eq!(
+            (*field, value, allowed.as_str()),
+            ("series_max", &series_max.to_string(), "1 to 1000000")
+        );
         assert_eq!(error.class(), ErrorClass::Invalid);
     }
 }

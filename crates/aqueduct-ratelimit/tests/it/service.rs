@@ -31,7 +31,7 @@ async fn a_call_without_a_token_is_refused_with_its_wait() {
     assert!(service.poll_ready().is_ready());
     let refused = service.call("two").await;
     assert!(
-        matches!(refused, Err(CallError::Denied(denied)) if denied.retry_after == Some(Duration::from_secs(1)))
+        matches!(refused, Err(CallError::Refused(denied)) if denied.retry_after == Some(Duration::from_secs(1)))
     );
 }
 
