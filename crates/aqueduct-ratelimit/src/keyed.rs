@@ -19,6 +19,7 @@ use crate::algorithm::{Allowed, instant_nanos, nanos};
 use crate::error::Denied;
 use crate::metrics::Metrics;
 use crate::quota::Quota;
+use crate::turn;
 
 /// A token bucket for each key: a client, a user, a host.
 ///
@@ -203,34 +204,17 @@ impl<K: Hash + Eq + Clone> KeyedRateLimiter<K> {
         let standing = Standing { limiter: self, key: key.to_owned(), line: Some(self.line(key)) };
         let Some(line) = &standing.line else { return Err(Denied::TOO_LARGE) };
         let _turn = line.lock().await;
-        // As in a limiter without keys: a late timer delays no other.
-        let mut due = None;
-        loop {
-            let now = self.clock.now();
-            let result = match due.map(|due| self.take(key, due, tokens)) {
-                Some(Ok(allowed)) => Ok(allowed),
-                _ => self.take(key, instant_nanos(now), tokens),
-            };
-            match result {
-                Ok(allowed) => {
-                    if let Some(metrics) = &self.metrics {
-                        metrics.allowed.increment();
-                        metrics.waited.record_duration(now.since(asked));
-                    }
-                    return Ok(allowed);
+        let waited = turn::wait(&self.clock, |now| self.take(key, instant_nanos(now), tokens)).await;
+        if let Some(metrics) = &self.metrics {
+            match &waited {
+                Ok((_, now)) => {
+                    metrics.allowed.increment();
+                    metrics.waited.record_duration(now.since(asked));
                 }
-                Err(Denied { retry_after: Some(wait), .. }) => {
-                    self.clock.sleep(wait).await;
-                    due = Some(instant_nanos(now.after(wait)));
-                }
-                Err(never) => {
-                    if let Some(metrics) = &self.metrics {
-                        metrics.checked(&Err(never));
-                    }
-                    return Err(never);
-                }
+                Err(never) => metrics.checked(&Err(*never)),
             }
         }
+        waited.map(|(allowed, _)| allowed)
     }
 
     /// Holds every key to another quota from now on, except where [`with_quota_of`](Self::with_quota_of) says otherwise. As

@@ -83,6 +83,7 @@ mod redis;
 #[cfg(feature = "tower")]
 mod service;
 mod shared_bucket;
+mod turn;
 
 pub use algorithm::{Algorithm, Allowed, Limit, Promised};
 pub use config::Config;

@@ -13,6 +13,7 @@ use crate::error::{CallError, ConfigError, Denied, Reason};
 use crate::metrics::Metrics;
 use crate::quota::Quota;
 use crate::shared_bucket::SharedBucket;
+use crate::turn;
 
 /// A rate limiter that threads and tasks share.
 ///
@@ -141,10 +142,7 @@ impl RateLimiter {
     /// Out of line, so that a bucket that tells nobody stays small.
     #[inline(never)]
     fn check_and_tell(&self, now: Instant, tokens: u64) -> Result<Allowed, Denied> {
-        let result = match &self.counted {
-            Counted::Bucket(bucket) => bucket.take(instant_nanos(now), tokens),
-            Counted::Window(window) => lock(window).check(now, tokens),
-        };
+        let result = self.take(now, tokens);
         self.tell(&result);
         result
     }
@@ -264,35 +262,15 @@ impl RateLimiter {
     pub async fn acquire_n(&self, tokens: u64) -> Result<Allowed, Denied> {
         let asked = self.clock.now();
         let _turn = self.turn.lock().await;
-        // A token that was waited for counts from when it was due, so that a late timer delays no other.
-        let mut due = None;
-        loop {
-            let now = self.clock.now();
-            let result = match &self.counted {
-                Counted::Bucket(bucket) => match due.map(|due| bucket.take(due, tokens)) {
-                    Some(Ok(allowed)) => Ok(allowed),
-                    // It went to somebody who did not stand in the line.
-                    _ => bucket.take(instant_nanos(now), tokens),
-                },
-                Counted::Window(window) => lock(window).check(now, tokens),
-            };
-            match result {
-                Ok(allowed) => {
-                    let waited = now.since(asked);
-                    if let Some(metrics) = &self.metrics {
-                        metrics.allowed.increment();
-                        metrics.waited.record_duration(waited);
-                    }
-                    self.observe(&Event::Waited(waited));
-                    return Ok(allowed);
-                }
-                Err(Denied { retry_after: Some(wait), .. }) => {
-                    self.clock.sleep(wait).await;
-                    due = Some(instant_nanos(now.after(wait)));
-                }
-                Err(never) => return Err(never),
-            }
+        let waited = turn::wait(&self.clock, |now| self.take(now, tokens)).await;
+        let (allowed, now) = waited.inspect_err(|never| self.tell(&Err(*never)))?;
+        let waited = now.since(asked);
+        if let Some(metrics) = &self.metrics {
+            metrics.allowed.increment();
+            metrics.waited.record_duration(waited);
         }
+        self.observe(&Event::Waited(waited));
+        Ok(allowed)
     }
 
     /// Waits for so many tokens, but no longer than `wait_max`.
@@ -328,13 +306,20 @@ impl RateLimiter {
     ///
     /// # Errors
     ///
-    /// [`CallError::Denied`] when it was not made, [`CallError::Failed`] with its own error.
+    /// [`CallError::Refused`] when it was not made, [`CallError::Failed`] with its own error.
     pub async fn call<T, E, F>(&self, call: F) -> Result<T, CallError<E>>
     where
         F: AsyncFnOnce() -> Result<T, E>,
     {
         self.check()?;
         call().await.map_err(CallError::Failed)
+    }
+
+    fn take(&self, now: Instant, tokens: u64) -> Result<Allowed, Denied> {
+        match &self.counted {
+            Counted::Bucket(bucket) => bucket.take(instant_nanos(now), tokens),
+            Counted::Window(window) => lock(window).check(now, tokens),
+        }
     }
 
     fn tell(&self, result: &Result<Allowed, Denied>) {

@@ -1,18 +1,19 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aqueduct_core::{Classified, Clock, ErrorClass};
+use aqueduct_core::{Classified, Clock, ErrorClass, Instant};
 
 use crate::algorithm::Limit;
 use crate::config::Config;
 use crate::error::{ConfigError, Denied};
+use crate::turn;
 
 /// Several limits that are used together, all or none: requests and tokens, a second and a day.
 pub struct Limits<const N: usize> {
     clock: Clock,
     names: [&'static str; N],
-    /// Guards all of them, so that nobody sees some of a use. Nothing under it waits.
-    limits: Mutex<[Limit; N]>,
+    /// As many as names. Guards all of them, so that nobody sees some of a use; nothing under it waits.
+    limits: Mutex<Vec<Limit>>,
     /// Whoever holds it is the next to be given something; tokio's mutex hands it on in the order of asking.
     turn: tokio::sync::Mutex<()>,
 }
@@ -49,14 +50,9 @@ impl<const N: usize> Limits<N> {
     /// [`ConfigError`] when a quota does not go with its algorithm.
     pub fn new(limits: [(&'static str, Config); N], clock: Clock) -> Result<Self, ConfigError> {
         let names = limits.map(|(name, _)| name);
-        let mut made = Vec::with_capacity(N);
-        for (_, config) in limits {
-            made.push(Limit::new(config.quota, config.algorithm)?);
-        }
-        let Ok(limits) = <[Limit; N]>::try_from(made) else {
-            return Err(ConfigError::new("limits", N, "as many as there are names"));
-        };
-        Ok(Self { clock, names, limits: Mutex::new(limits), turn: tokio::sync::Mutex::default() })
+        let made = limits.iter().map(|(_, config)| Limit::new(config.quota, config.algorithm));
+        let limits = Mutex::new(made.collect::<Result<_, _>>()?);
+        Ok(Self { clock, names, limits, turn: tokio::sync::Mutex::default() })
     }
 
     /// Uses so many tokens of each, in their order, all or none. Zero uses nothing of a limit.
@@ -65,7 +61,10 @@ impl<const N: usize> Limits<N> {
     ///
     /// [`LimitsDenied`] with the longest of their waits, or the first that never gives so many.
     pub fn check(&self, tokens: [u64; N]) -> Result<(), LimitsDenied> {
-        let now = self.clock.now();
+        self.check_at(self.clock.now(), tokens)
+    }
+
+    fn check_at(&self, now: Instant, tokens: [u64; N]) -> Result<(), LimitsDenied> {
         let mut limits = self.lock();
         let mut worst: Option<LimitsDenied> = None;
         for ((limit, name), tokens) in limits.iter_mut().zip(self.names).zip(tokens) {
@@ -98,15 +97,7 @@ impl<const N: usize> Limits<N> {
     /// A dropped wait has used nothing, and the next in line moves up.
     pub async fn acquire(&self, tokens: [u64; N]) -> Result<(), LimitsDenied> {
         let _turn = self.turn.lock().await;
-        loop {
-            match self.check(tokens) {
-                Ok(()) => return Ok(()),
-                Err(LimitsDenied { denied: Denied { retry_after: Some(wait), .. }, .. }) => {
-                    self.clock.sleep(wait).await
-                }
-                Err(never) => return Err(never),
-            }
-        }
+        turn::wait(&self.clock, |now| self.check_at(now, tokens)).await.map(drop)
     }
 
     /// Gives tokens back that were not used after all, as where an answer took fewer than were asked for.
@@ -125,7 +116,7 @@ impl<const N: usize> Limits<N> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, [Limit; N]> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Limit>> {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
