@@ -19,19 +19,19 @@ struct Workspace {
 }
 
 #[derive(Debug, Deserialize)]
-struct Package {
-    name: String,
+pub(crate) struct Package {
+    pub(crate) name: String,
     features: BTreeMap<String, Vec<String>>,
-    targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
     metadata: Option<Metadata>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Target {
-    name: String,
-    kind: Vec<String>,
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
     #[serde(rename = "required-features", default)]
-    required_features: Vec<String>,
+    pub(crate) required_features: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -73,23 +73,8 @@ pub(crate) fn run(root: &Root) -> Result {
     Ok(())
 }
 
-/// Runs every example of every part to its end.
-pub(crate) fn examples(root: &Root) -> Result {
-    for package in parts(root)? {
-        for target in package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "example"))
-        {
-            let mut command =
-                root.cargo(&["run", "--quiet", "--package", &package.name, "--example", &target.name]);
-            if !target.required_features.is_empty() {
-                command.args(["--features", &target.required_features.join(",")]);
-            }
-            process::run(&mut command)?;
-        }
-    }
-    Ok(())
-}
-
-fn parts(root: &Root) -> Result<Vec<Package>> {
+/// The crates of the lower floors.
+pub(crate) fn parts(root: &Root) -> Result<Vec<Package>> {
     let metadata = process::output(&mut root.cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
     let workspace: Workspace = serde_json::from_slice(&metadata)?;
     let floor = |package: &Package| Some(package.metadata.as_ref()?.aqueduct.as_ref()?.floor);

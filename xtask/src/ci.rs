@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::docs::Check;
 use crate::process::{self, Root, UsageError};
-use crate::{Result, alone, bench, crash, docs, floors, quickstart, test, tidy};
+use crate::{Result, alone, bench, crash, docs, examples, floors, quickstart, test, tidy};
 
 /// One check. It runs alone as `cargo xtask ci NAME`.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "clippy", does: "no warning, with and without features", run: clippy },
     Step { name: "test", does: "unit and behaviour tests", run: |root| done(test::run(root, &[])) },
     Step { name: "alone", does: "each part builds and packs by itself", run: |root| done(alone::run(root)) },
-    Step { name: "examples", does: "the parts' examples run", run: |root| done(alone::examples(root)) },
+    Step { name: "examples", does: "the parts' examples run", run: |root| done(examples::run(root)) },
     Step { name: "doc-tests", does: "the examples in the documentation", run: doc_tests },
     Step { name: "docs", does: "the documentation builds without a warning", run: rustdoc },
     Step {

@@ -11,6 +11,7 @@ mod bench;
 mod ci;
 mod crash;
 mod docs;
+mod examples;
 mod flags;
 mod floors;
 mod needs;
@@ -48,7 +49,7 @@ fn dispatch() -> Result {
         Command::Ci { step } => ci::run(&root, step.as_deref())?,
         Command::Crash { args } => crash::run(&root, &args)?,
         Command::Docs { check } => docs::run(&root, check)?,
-        Command::Examples => alone::examples(&root)?,
+        Command::Examples => examples::run(&root)?,
         Command::Floors => floors::run(&root)?,
         Command::Quickstart => quickstart::run(&root)?,
         Command::Setup => setup::run(&root)?,

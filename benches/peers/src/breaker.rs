@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use aqueduct_breaker::{Breaker, BreakerLayer, Config, Window};
-use aqueduct_core::{Clock, Verdict};
+use aqueduct_core::{Clock, Timestamp, Verdict};
 use failsafe::CircuitBreaker as _;
 use tower::{Layer, Service, service_fn};
 use tower_resilience_circuitbreaker::{CircuitBreakerError, CircuitBreakerLayer, SlidingWindowType};
@@ -175,10 +175,10 @@ fn probes_without_a_bound(report: &mut Report) {
     let by_recloser = under_way.load(Ordering::Relaxed);
 
     let config = Config::builder().consecutive_failures(1).open_for(wait, 1.0, wait).half_open(5, HOUR);
-    let breaker = Breaker::new(config.build().expect("it is within the ranges"), Clock::system());
+    let (clock, hand) = Clock::manual(Timestamp(0));
+    let breaker = Breaker::new(config.build().expect("it is within the ranges"), clock);
     fail(&breaker);
-    // The ticks by which an open circuit is refused come every few milliseconds.
-    std::thread::sleep(wait * 20);
+    hand.advance(wait);
     let permits: Vec<_> = (0..CALLS).filter_map(|_| breaker.try_acquire().ok()).collect();
     report.defect(
         "D3 calls under way at once in half-open, of 200 that ask",
@@ -285,7 +285,6 @@ fn fail_and_succeed(breaker: &Breaker) -> bool {
 }
 
 fn through_a_stack(report: &mut Report) {
-    let call = |service: &mut dyn FnMut() -> bool| service();
     let mut bare = service_fn(|good: bool| ready(Ok::<bool, Infallible>(good)));
     let bare_ns = cost(|| {
         let _ = bare.poll_ready(&mut Context::from_waker(Waker::noop()));
@@ -307,8 +306,8 @@ fn through_a_stack(report: &mut Report) {
     report.ratio(
         "a call through a tower service, against tower-resilience",
         0.5,
-        || call(&mut our_call),
-        || call(&mut peer_call),
+        &mut our_call,
+        &mut peer_call,
     );
-    report.cost("the same, above a bare service", bare_ns + 60.0, || call(&mut our_call));
+    report.cost("the same, above a bare service", bare_ns + 60.0, our_call);
 }

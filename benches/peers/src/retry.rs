@@ -204,7 +204,7 @@ fn through_a_stack(report: &mut Report) {
     let service = || service_fn(|number: u64| ready(Ok::<u64, Infallible>(number)));
     let stop = |_: &Result<u64, Infallible>| Advice::Stop;
     let retry = Arc::new(ours().with_budget(Arc::new(budget(0.2))));
-    let mut ours = RetryLayer::new(retry).with_judge(stop).layer(service());
+    let mut ours = RetryLayer::new(retry).with_adviser(stop).layer(service());
     let policy = Recipe(Arc::new(TpsBudget::new(WINDOW, 0, 0.2)));
     let mut theirs = tower::retry::RetryLayer::new(policy).layer(service());
     report.ratio(

@@ -26,6 +26,22 @@ use crate::metrics::Metrics;
 /// A Redis that does not answer never becomes a wait of more than the time-out, nor an error: what happens then is
 /// [`OnFailure`]. After a failure it is asked again once in a while, by one caller at a time, and the others are answered at
 /// once. A Redis that comes back without its data, as one that keeps nothing on disk does, begins with full buckets.
+///
+/// # Example
+///
+/// ```no_run
+/// use aqueduct_core::Clock;
+/// use aqueduct_ratelimit::{OnFailure, Quota, RedisConfig, RedisLimiter};
+///
+/// # async fn ask() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = RedisConfig::builder(Quota::per_minute(60)?).prefix("model:").on_failure(OnFailure::Closed).build()?;
+/// let limiter = RedisLimiter::new("redis://127.0.0.1:6379/", config, Clock::system())?;
+/// if let Err(denied) = limiter.check("key-1", 1).await {
+///     println!("{denied}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct RedisLimiter {
     config: RedisConfig,
     clock: Clock,

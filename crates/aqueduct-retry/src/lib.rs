@@ -134,5 +134,5 @@ pub use metrics::Metrics;
 pub use retry::Retry;
 pub use schedule::{Attempt, Limit, Next, Schedule};
 #[cfg(feature = "tower")]
-pub use service::{Cloned, Judge, Repeat, ResultJudge, Retrying, RetryingFuture};
+pub use service::{Adviser, Cloned, Repeat, ResultAdviser, Retrying, RetryingFuture};
 pub use throttle::{Answer, Cubic, Throttle};

@@ -14,27 +14,27 @@ use crate::deadline::Deadline;
 use crate::error::{CallError, Ended};
 use crate::retry::{Retry, Run, Step};
 
-/// Says what to do after an attempt. Functions of the result are judges.
-pub trait Judge<T, E> {
+/// Says what to do after an attempt. Functions of the result are advisers.
+pub trait Adviser<T, E> {
     /// What to do after this result.
-    fn judge(&self, result: &Result<T, E>) -> Advice;
+    fn advise(&self, result: &Result<T, E>) -> Advice;
 }
 
-impl<T, E, F> Judge<T, E> for F
+impl<T, E, F> Adviser<T, E> for F
 where
     F: Fn(&Result<T, E>) -> Advice,
 {
-    fn judge(&self, result: &Result<T, E>) -> Advice {
+    fn advise(&self, result: &Result<T, E>) -> Advice {
         self(result)
     }
 }
 
 /// Goes by the class of an error, and takes every response for a good one.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct ResultJudge;
+pub struct ResultAdviser;
 
-impl<T, E: Classified> Judge<T, E> for ResultJudge {
-    fn judge(&self, result: &Result<T, E>) -> Advice {
+impl<T, E: Classified> Adviser<T, E> for ResultAdviser {
+    fn advise(&self, result: &Result<T, E>) -> Advice {
         Advice::of_result(result)
     }
 }
@@ -69,16 +69,16 @@ impl<R: Clone> Repeat<R> for Cloned {
 /// It is ready when the inner service is, and reserves nothing itself. Each call takes the service that was ready with
 /// it and leaves a clone; before each retry it waits until that service is ready again.
 #[derive(Clone, Debug)]
-pub struct Retrying<S, J = ResultJudge, C = Cloned> {
+pub struct Retrying<S, J = ResultAdviser, C = Cloned> {
     inner: S,
     retry: Arc<Retry>,
-    judge: J,
+    adviser: J,
     repeat: C,
 }
 
 impl<S, J, C> Retrying<S, J, C> {
-    pub(crate) fn new(inner: S, retry: Arc<Retry>, judge: J, repeat: C) -> Self {
-        Self { inner, retry, judge, repeat }
+    pub(crate) fn new(inner: S, retry: Arc<Retry>, adviser: J, repeat: C) -> Self {
+        Self { inner, retry, adviser, repeat }
     }
 
     /// Gives the retry, for its configuration and its budget.
@@ -91,7 +91,7 @@ impl<S, J, C> Retrying<S, J, C> {
 impl<S, J, C, R> Service<R> for Retrying<S, J, C>
 where
     S: Service<R> + Clone,
-    J: Judge<S::Response, S::Error> + Clone,
+    J: Adviser<S::Response, S::Error> + Clone,
     C: Repeat<R> + Clone,
 {
     type Response = S::Response;
@@ -119,7 +119,7 @@ where
                 run,
                 inner,
                 request: copy,
-                judge: self.judge.clone(),
+                adviser: self.adviser.clone(),
                 repeat: self.repeat.clone(),
             },
         }
@@ -162,14 +162,14 @@ struct Attempts<S, J, C, R> {
     inner: S,
     /// For the next attempt, if there may be one.
     request: Option<R>,
-    judge: J,
+    adviser: J,
     repeat: C,
 }
 
 impl<S, J, C, R> Future for RetryingFuture<S, J, C, R>
 where
     S: Service<R>,
-    J: Judge<S::Response, S::Error>,
+    J: Adviser<S::Response, S::Error>,
     C: Repeat<R>,
 {
     type Output = Result<S::Response, CallError<S::Error>>;
@@ -240,9 +240,9 @@ impl<S, J, C, R> Attempts<S, J, C, R> {
 
     fn end<T, E>(&mut self, result: Option<Result<T, E>>) -> Step<T, E>
     where
-        J: Judge<T, E>,
+        J: Adviser<T, E>,
     {
-        let advice = result.as_ref().map_or(Advice::AGAIN, |result| self.judge.judge(result));
+        let advice = result.as_ref().map_or(Advice::AGAIN, |result| self.adviser.advise(result));
         match advice {
             Advice::Again { .. } if self.request.is_none() => self.run.end(result, Advice::Stop),
             advice => self.run.end(result, advice),

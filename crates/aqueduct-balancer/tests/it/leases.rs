@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aqueduct_balancer::{Algorithm, Balancer, CallError, Config, Endpoint, Event, Health, Lease, State};
-use aqueduct_core::{Classified, ErrorClass, Verdict};
+use aqueduct_core::{Classified, ErrorClass, Forget, Verdict};
 
 use crate::{ALGORITHMS, MILLISECOND, SECOND, balancer, pick, with};
 
@@ -137,4 +137,18 @@ fn balancers_and_leases_go_from_thread_to_thread() {
     both::<Balancer<String>>();
     both::<Lease<String>>();
     both::<Event>();
+}
+
+#[test]
+fn a_balancer_is_forgotten_only_when_nothing_is_under_way_and_all_are_well() {
+    let (balancer, _hand) = balancer(&[1, 1], Config::builder());
+    let may = || balancer.may_forget(aqueduct_core::Instant::ZERO);
+    assert!(may());
+    let lease = balancer.pick().expect("there are two");
+    assert!(!may());
+    let name = lease.name().to_owned();
+    lease.finish(Verdict::Success);
+    assert!(may());
+    balancer.set_health(&name, Health::Unhealthy).expect("it is there");
+    assert!(!may());
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aqueduct_core::{Clock, ManualClock, Timestamp, Verdict};
+use aqueduct_core::{Clock, Forget, Keyed, ManualClock, Timestamp, Verdict};
 use aqueduct_ratelimit::{Algorithm, Config, Denied, Event, Quota, RateLimiter, Reason};
 
 fn limiter(tokens: u64) -> (RateLimiter, ManualClock) {
@@ -104,6 +104,23 @@ fn a_quota_that_changes_under_eight_threads_never_gives_more_than_the_larger() {
 
 fn quota(tokens: u64) -> Quota {
     Quota::per_second(tokens).expect("a test's own")
+}
+
+#[test]
+fn a_window_for_each_key_is_kept_as_long_as_it_holds_something() {
+    let (clock, hand) = Clock::manual(Timestamp(0));
+    let of_limiters = clock.clone();
+    let config = Config::new(quota(3)).with_algorithm(Algorithm::SlidingLog);
+    let make = move |_: &String| RateLimiter::new(config, of_limiters.clone()).expect("a test's own");
+    let limiters: Keyed<String, RateLimiter> =
+        Keyed::new(std::num::NonZeroUsize::MIN.saturating_add(1), Duration::from_hours(1), make);
+    limiters.get("used", clock.now()).check().expect("it is new");
+    limiters.get("looked at", clock.now()).peek(1).expect("it is new");
+    limiters.get("new", clock.now());
+    assert!(limiters.find("used").is_some() && limiters.find("looked at").is_none());
+    hand.advance(Duration::from_secs(1));
+    assert!(limiters.get("used", clock.now()).may_forget(clock.now()));
+    assert_eq!(limiters.displaced(), 0);
 }
 
 #[test]

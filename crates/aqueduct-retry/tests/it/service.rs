@@ -41,7 +41,7 @@ fn retry(config: Config) -> (Retry, Clock, ManualClock) {
 type Judged = fn(&Outcome) -> Advice;
 
 fn spawned(retry: Retry) -> (mock::Spawn<Retrying<Inner, Judged>>, Handle) {
-    mock::spawn_layer(RetryLayer::new(Arc::new(retry)).with_judge(judge as Judged))
+    mock::spawn_layer(RetryLayer::new(Arc::new(retry)).with_adviser(judge as Judged))
 }
 
 /// Polls once: the end, if it has come.
@@ -196,7 +196,7 @@ impl Repeat<&'static str> for Reads {
 #[tokio::test]
 async fn a_request_that_cannot_be_made_twice_is_made_once() {
     let (retry, _, hand) = retry(Config::default());
-    let layer = RetryLayer::new(Arc::new(retry)).with_judge(judge as Judged).with_repeat(Reads);
+    let layer = RetryLayer::new(Arc::new(retry)).with_adviser(judge as Judged).with_repeat(Reads);
     let (mut service, mut inner) = mock::spawn_layer::<&'static str, &'static str, _>(layer);
     assert!(service.poll_ready().is_ready());
     let mut call = Box::pin(service.call("put"));

@@ -46,7 +46,7 @@ fn everything_can_be_shared_between_threads_and_printed() {
         check::<aqueduct_retry::RetryLayer>();
         check::<aqueduct_retry::Retrying<()>>();
         check::<aqueduct_retry::Cloned>();
-        check::<aqueduct_retry::ResultJudge>();
+        check::<aqueduct_retry::ResultAdviser>();
     }
 }
 
