@@ -26,7 +26,7 @@ use crate::turn;
 /// There are never more keys than `capacity`, whoever sends what. A key whose bucket is full again is as good as a new one
 /// and goes first; one that has to go while it owes something leaves its debt behind, so that nobody gains by making the
 /// limiter forget. The debts that are left behind are kept in a fixed size, twice as many as keys; where there are more,
-/// they are put together, and a new key may find a debt that is not its own: one in forty after a flood of three times the
+/// they are put together, and a new key may find a debt that is not its own: one in fifty after a flood of three times the
 /// capacity, one in four after six times. It never finds less. A debt of more than 18 minutes may be kept a few
 /// nanoseconds longer.
 ///
