@@ -32,9 +32,10 @@ pub(crate) struct Batch {
     pub(crate) letters: Vec<(u32, DeadLetter)>,
     /// What ordered stages want to remember of it.
     pub(crate) logs: Vec<StepLog>,
+    /// Items with an answer in the journal, and the inputs that they come from.
+    pub(crate) journalled: Vec<(u32, String)>,
     /// The first input on which the run must stop, and why.
     pub(crate) cut: Option<(u32, Failure)>,
-    pub(crate) retries: u64,
     /// Held while the batch is worked on, and not while it waits.
     pub(crate) busy: Option<Busy>,
 }
@@ -109,6 +110,8 @@ impl StepLog {
 pub(crate) struct Failure {
     pub(crate) stage: String,
     pub(crate) item: String,
+    /// Nothing is wrong: the run has used what it may.
+    pub(crate) ends: bool,
     pub(crate) source: Box<dyn std::error::Error + Send + Sync>,
 }
 
@@ -130,7 +133,8 @@ pub(crate) struct Results {
     pub(crate) logs: Vec<StepLog>,
     /// Dead letters that this is what became of, by item and stage.
     pub(crate) resolved: Vec<(String, String)>,
-    pub(crate) retries: u64,
+    /// Items whose answers in the journal nobody needs any more.
+    pub(crate) consumed: Vec<String>,
     /// How far the batch goes: to the chunk's end, or to an offset in it; `None` when not even its first item.
     pub(crate) until: Until,
     pub(crate) stop: Option<Failure>,
@@ -207,8 +211,8 @@ impl Batch {
             events: Vec::new(),
             letters: Vec::new(),
             logs: Vec::new(),
+            journalled: Vec::new(),
             cut: None,
-            retries: 0,
             busy: None,
         }
     }
@@ -349,7 +353,8 @@ impl Batch {
             }
             OnError::Stop | OnError::Retry => {
                 let item = slot.item.id.to_string();
-                self.stop_at(input, Failure { stage: stage.to_owned(), item, source: Box::new(error) });
+                let ends = error.ends();
+                self.stop_at(input, Failure { stage: stage.to_owned(), item, ends, source: Box::new(error) });
             }
         }
     }
@@ -425,6 +430,13 @@ impl Batch {
             None => logs,
             Some((cut, _)) => logs.into_iter().map(|log| log.cut(*cut)).collect(),
         }
+    }
+
+    /// The items in front of the cut that have an answer in the journal.
+    pub(crate) fn take_journalled(&mut self) -> Vec<String> {
+        let cut = self.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
+        let all = std::mem::take(&mut self.journalled);
+        all.into_iter().filter(|(input, _)| *input < cut).map(|(_, item)| item).collect()
     }
 
     pub(crate) fn until(&self) -> Until {

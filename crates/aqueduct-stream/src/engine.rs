@@ -9,6 +9,7 @@ mod decode;
 mod encode;
 mod gate;
 mod identity;
+mod journal;
 mod letters;
 pub(crate) mod lock;
 mod preview;
@@ -34,7 +35,7 @@ use crate::config::Replay;
 use crate::error::RunError;
 use crate::guarantee::Guarantee;
 use crate::pipeline::Pipeline;
-use crate::report::{Ended, Report, RunFailure};
+use crate::report::{Ended, Report, RunFailure, StageReport};
 
 use committer::CommitterEnd;
 pub(crate) use preview::preview;
@@ -65,13 +66,10 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
     let elapsed = clock.now().since(begun);
     let workers = shared.options.workers;
     let mut stages = vec![shared.source_stats.report("source", elapsed, workers)];
-    stages.extend(
-        shared
-            .steps
-            .iter()
-            .zip(&shared.step_stats)
-            .map(|(step, stats)| stats.report(&step.name, elapsed, workers)),
-    );
+    stages.extend(shared.steps.iter().zip(&shared.step_stats).map(|(step, stats)| {
+        let report = stats.report(&step.name, elapsed, workers);
+        StageReport { figures: step.figures(), ..report }
+    }));
     let Some(mut end) = committer_end else {
         return Err(RunFailure::from(RunError::Thread { thread: "committer" }));
     };
@@ -85,6 +83,7 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
             failure = failure.or(Some(RunError::Thread { thread: "reader" }));
             Ended::Stopped
         }
+        Some(_) if end.exhausted.is_some() => Ended::Exhausted,
         Some(ReaderEnd::Asked) if shared.options.shutdown.phase() == Phase::Stopping => Ended::Stopped,
         Some(_) if end.counts.in_flight > 0 => Ended::Stopped,
         Some(ReaderEnd::Asked) => Ended::Drained,
@@ -103,17 +102,30 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
         (None, Ended::Done | Ended::NothingToDo) => RunOutcome::Done,
         (None, _) => RunOutcome::Stopped,
     };
+    let exhausted = end.exhausted.take();
     let closed = close(end, &name, outcome, clock.wall(), &shared.options.retention).await;
-    let (counts, retries, epochs) = match closed {
+    let (counts, epochs) = match closed {
         Ok(figures) => figures,
         Err((figures, error)) => {
             failure = failure.or(Some(error));
             figures
         }
     };
+    let retries = shared.options.progress.snapshot().retries;
     let left = std::mem::take(&mut *shared.left.lock().unwrap_or_else(PoisonError::into_inner));
-    let report =
-        Report { pipeline: name, ended, counts, retries, epochs, elapsed, guarantee, sinks, stages, left };
+    let report = Report {
+        pipeline: name,
+        ended,
+        exhausted,
+        counts,
+        retries,
+        epochs,
+        elapsed,
+        guarantee,
+        sinks,
+        stages,
+        left,
+    };
     drop(started.lock);
     match failure {
         None => Ok(report),
@@ -128,7 +140,7 @@ fn check_all_came_back(shared: &Shared, counts: Counts) -> Result<(), Imbalance>
     if counts.read == read { Ok(()) } else { Err(Imbalance { counts: Counts { read, ..counts } }) }
 }
 
-type Figures = (Counts, u64, u64);
+type Figures = (Counts, u64);
 
 /// Notes the end of the run and closes the databases, the ledger last.
 async fn close(
@@ -138,7 +150,7 @@ async fn close(
     at: aqueduct_core::Timestamp,
     retention: &Retention,
 ) -> Result<Figures, (Figures, RunError)> {
-    let figures = (end.counts, end.retries, end.epochs);
+    let figures = (end.counts, end.epochs);
     let mut failure = None;
     for (index, mut database) in end.databases.into_iter().enumerate().rev() {
         if index == 0 && !matches!(outcome, RunOutcome::Failed) {

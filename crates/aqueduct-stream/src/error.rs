@@ -250,16 +250,26 @@ pub struct StageError {
     class: ErrorClass,
     message: String,
     retry_after: Option<std::time::Duration>,
-    stops: bool,
+    halt: Option<Halt>,
+    attempts: u32,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What an error that is not the item's means for the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Halt {
+    /// It cannot go on.
+    Fails,
+    /// It has done what it may.
+    Ends,
 }
 
 impl StageError {
     /// An error of this class, in words: lower case, no full stop.
     #[must_use]
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), retry_after: None, stops: false, source: None }
+        Self { class, message: message.into(), retry_after: None, halt: None, attempts: 1, source: None }
     }
 
     /// The same call fails again: the rule of the stage decides.
@@ -278,13 +288,38 @@ impl StageError {
     /// the rule, and commits what is before it.
     #[must_use]
     pub fn stop(message: impl Into<String>) -> Self {
-        Self { stops: true, ..Self::permanent(message) }
+        Self { halt: Some(Halt::Fails), ..Self::permanent(message) }
+    }
+
+    /// The run has used what it may, and nothing is wrong: it commits what is before the item and ends there, like one
+    /// that has reached its limit ([`Ended::Exhausted`](crate::Ended::Exhausted)). The message says what is used up.
+    #[must_use]
+    pub fn end(message: impl Into<String>) -> Self {
+        Self { halt: Some(Halt::Ends), ..Self::new(ErrorClass::Overload, message) }
     }
 
     /// Tells whether the run stops, whatever the rule of the stage.
     #[must_use]
     pub fn stops(&self) -> bool {
-        self.stops
+        self.halt.is_some()
+    }
+
+    /// Tells whether the run ends although nothing is wrong.
+    pub(crate) fn ends(&self) -> bool {
+        self.halt == Some(Halt::Ends)
+    }
+
+    /// Says how many attempts the stage made by itself, where it made more than one.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts.max(1);
+        self
+    }
+
+    /// How many attempts the stage made. At least 1.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.attempts
     }
 
     /// Adds how long the other side asked us to wait.

@@ -91,6 +91,7 @@ impl StepStats {
             p50_ms: millis(0.50),
             p95_ms: millis(0.95),
             p99_ms: millis(0.99),
+            figures: serde_json::Map::new(),
         }
     }
 }

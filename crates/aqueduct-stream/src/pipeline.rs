@@ -162,6 +162,7 @@ impl Pipeline {
             branch: None,
             lane: Lane::Main,
             exits: Vec::new(),
+            journalled: false,
         });
         self.last = Last::Step;
         self
@@ -219,6 +220,21 @@ impl Pipeline {
                     sink.branch = Some(branch.into());
                 }
             }
+        }
+        self
+    }
+
+    /// Keeps every answer of the waiting stage that was added last, durably, until the item is committed: a call that
+    /// was answered and kept is never made again, whatever crashes. For calls that cost money.
+    ///
+    /// A call that was answered in the moment of a crash, before its answer was kept, is made again. A kept answer is
+    /// taken only for an item of the same content. It costs one more sync of the ledger for all answers that
+    /// come while the last one is under way.
+    pub fn journalled(mut self) -> Self {
+        if matches!(self.last, Last::Step)
+            && let Some(step) = self.steps.last_mut()
+        {
+            step.journalled = true;
         }
         self
     }
@@ -345,6 +361,16 @@ impl Pipeline {
                 return Err(ConfigError::Duplicate { name: name.to_string() });
             }
             seen.push(name);
+        }
+        for step in self.steps.iter().filter(|step| step.journalled) {
+            if !matches!(step.work, Work::Async(..)) {
+                return Err(ConfigError::Value {
+                    field: format!("the journal of stage {}", step.name),
+                    value: "on".to_owned(),
+                    expected: "off: only a stage that waits item by item gives answers that can be kept"
+                        .to_owned(),
+                });
+            }
         }
         Ways::of(self).check(self)
     }

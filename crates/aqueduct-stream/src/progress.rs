@@ -65,7 +65,8 @@ impl Progress {
         self.read_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn retried(&self, attempts: u64) {
+    /// Counts attempts beyond the first that a stage makes by itself.
+    pub fn retried(&self, attempts: u64) {
         self.retries.fetch_add(attempts, Ordering::Relaxed);
     }
 

@@ -20,6 +20,8 @@ pub enum Ended {
     Stopped,
     /// The limit of items is reached and committed.
     Limited,
+    /// A stage has used what it may; everything before that is committed. [`Report::exhausted`] says what.
+    Exhausted,
 }
 
 /// What a run did.
@@ -29,9 +31,11 @@ pub struct Report {
     pub pipeline: String,
     /// Why it ended; for a failed run see [`RunFailure::error`].
     pub ended: Ended,
+    /// What is used up, where that ended it.
+    pub exhausted: Option<String>,
     /// The ledger of this run. It balances.
     pub counts: Counts,
-    /// Attempts beyond the first.
+    /// Attempts beyond the first, those that were cut short included.
     pub retries: u64,
     /// Commits.
     pub epochs: u64,
@@ -76,6 +80,8 @@ pub struct StageReport {
     pub p95_ms: f64,
     /// 99 % of the items took at most this.
     pub p99_ms: f64,
+    /// What the stage itself says of the run, by name.
+    pub figures: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A run that failed: why, and what it did before.

@@ -115,6 +115,11 @@ pub trait AsyncStage: Send + Sync {
     fn targets(&self) -> Vec<Arc<str>> {
         Vec::new()
     }
+
+    /// What it has to say of the run, by name, for the report at its end. Called after [`AsyncStage::close`].
+    fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
 }
 
 /// Works on a whole batch and waits, for instance for a service that takes many items a call.
@@ -168,7 +173,7 @@ pub trait OrderedStage: Send {
     fn needed(&self) -> u64;
 
     /// What the notes mean, in words. With other words the old notes are not read unless the change is
-    /// accepted, and then they are dropped.
+    /// accepted, and then they are dropped. Empty for a stage that keeps none, which may come and go.
     fn schema(&self) -> String;
 
     /// The branches and sinks that it names in [`Emission::To`] and [`Outcome::Send`].
@@ -189,6 +194,8 @@ pub(crate) struct Step {
     pub(crate) lane: Lane,
     /// The ways to its targets, resolved when the run starts.
     pub(crate) exits: Vec<Lane>,
+    /// Its answers are kept until they are committed.
+    pub(crate) journalled: bool,
 }
 
 /// The way that an item is on.
@@ -224,6 +231,14 @@ impl Step {
     pub(crate) async fn close(&self) {
         if let Work::Async(stage, _) = &self.work {
             stage.close().await;
+        }
+    }
+
+    /// See [`AsyncStage::figures`].
+    pub(crate) fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
+        match &self.work {
+            Work::Async(stage, _) => stage.figures(),
+            Work::Sync(_) | Work::Batch(_) | Work::Ordered(_) => serde_json::Map::new(),
         }
     }
 

@@ -15,7 +15,8 @@ pub(crate) const CLOSING_REFERENCE: &str = "\
 | field | meaning |
 |---|---|
 | `pipeline` | its name |
-| `ended` | `done`, `nothing-to-do`, `drained`, `stopped`, `limited` or `failed` |
+| `ended` | `done`, `nothing-to-do`, `drained`, `stopped`, `limited`, `exhausted` or `failed` |
+| `exhausted` | what is used up, where that ended it |
 | `error` | why it failed, with the causes; null otherwise |
 | `exit_code` | the exit code of this call |
 | `read`, `spawned` | items that came in: from the source, and made by stages and by several sinks |
@@ -27,7 +28,7 @@ the sum is `read` + `spawned` |
 | `guarantee` | what the route as a whole gave: `exactly-once`, `effectively-once`, `at-least-once` or \
 `at-most-once` |
 | `stages[]` | `name` (`source` is the decoding), `in`, `out`, `failed` attempts, `busy_share` of all workers' time, \
-`p50_ms`, `p95_ms`, `p99_ms` of one item |
+`p50_ms`, `p95_ms`, `p99_ms` of one item; `figures`, what a stage says of itself, where it does |
 | `left` | of a replay only: by stage, how many letters were left alone because their stage is gone |
 
 All counts are of this run; `status` has those of the pipeline's whole life. With a `stdout` sink the closing JSON \
@@ -38,6 +39,8 @@ goes to standard error, since standard output belongs to the items.
 struct Closing {
     pipeline: String,
     ended: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exhausted: Option<String>,
     error: Option<String>,
     exit_code: u8,
     read: u64,
@@ -71,6 +74,8 @@ struct ClosingStage {
     p50_ms: f64,
     p95_ms: f64,
     p99_ms: f64,
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    figures: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Runs a pipeline.
@@ -152,7 +157,7 @@ fn exit_code(spec: &PipelineSpec, report: Option<&Report>, failure: Option<&RunE
         return Exit::DeadLetters;
     }
     match report.ended {
-        Ended::Drained | Ended::Stopped | Ended::Limited => Exit::Early,
+        Ended::Drained | Ended::Stopped | Ended::Limited | Ended::Exhausted => Exit::Early,
         Ended::NothingToDo => Exit::Nothing,
         Ended::Done if too_many_dead(spec, &report.counts) => Exit::DeadLetters,
         Ended::Done => Exit::Done,
@@ -176,6 +181,7 @@ fn ended(report: Option<&Report>, failed: bool) -> &'static str {
         Some(Ended::Drained) => "drained",
         Some(Ended::Stopped) => "stopped",
         Some(Ended::Limited) => "limited",
+        Some(Ended::Exhausted) => "exhausted",
         None => "failed",
     }
 }
@@ -185,6 +191,7 @@ fn closing(spec: &PipelineSpec, report: Option<Report>, failure: Option<&RunErro
     Closing {
         pipeline: spec.name.clone(),
         ended: ended(report.as_ref(), failure.is_some()),
+        exhausted: report.as_ref().and_then(|report| report.exhausted.clone()),
         error: failure.map(with_causes),
         exit_code: exit.code(),
         read: counts.read,
@@ -221,6 +228,7 @@ fn closing_stage(stage: aqueduct_stream::StageReport) -> ClosingStage {
         p50_ms: stage.p50_ms,
         p95_ms: stage.p95_ms,
         p99_ms: stage.p99_ms,
+        figures: stage.figures,
     }
 }
 
@@ -251,8 +259,12 @@ fn print(spec: &PipelineSpec, file: &PipelineFile, shape: Output, report: &Repor
         Ended::Drained => "stopped early, everything committed; run it again to continue",
         Ended::Stopped => "stopped at once; run it again to continue",
         Ended::Limited => "limit reached, everything committed; run it again to continue",
+        Ended::Exhausted => "ended early, everything before that committed; run it again to continue",
     };
     output::message(&format!("{}: {how}", spec.name));
+    if let Some(exhausted) = &report.exhausted {
+        output::message(&format!("  {exhausted}"));
+    }
     if report.ended != Ended::NothingToDo || failed {
         let mut parts = vec![format!("read {}", count(counts.read))];
         let named = [
@@ -286,6 +298,9 @@ fn print(spec: &PipelineSpec, file: &PipelineFile, shape: Output, report: &Repor
             output::plural(counts.dead_lettered, "item")
         ));
     }
+    for stage in report.stages.iter().filter(|stage| !stage.figures.is_empty()) {
+        output::message(&format!("  {}: {}", stage.name, figures(&stage.figures)));
+    }
     if shape.verbose {
         for stage in &report.stages {
             output::message(&format!(
@@ -304,4 +319,19 @@ fn print(spec: &PipelineSpec, file: &PipelineFile, shape: Output, report: &Repor
             output::message(&format!("  sink {}: {}, because {}", sink.sink, sink.guarantee, sink.reason));
         }
     }
+}
+
+/// What a stage says of itself, in one line.
+fn figures(figures: &serde_json::Map<String, serde_json::Value>) -> String {
+    let figure = |(name, value): (&String, &serde_json::Value)| {
+        let name = name.replace('_', " ");
+        match value {
+            serde_json::Value::Number(number) => match number.as_u64() {
+                Some(whole) => format!("{name} {}", output::count(whole)),
+                None => format!("{name} {number}"),
+            },
+            other => format!("{name} {other}"),
+        }
+    };
+    figures.iter().map(figure).collect::<Vec<_>>().join(", ")
 }

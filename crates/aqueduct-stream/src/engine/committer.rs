@@ -6,6 +6,7 @@ use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Handle;
 
+use super::journal::Waiting;
 use super::shared::Shared;
 use super::state::Kept;
 use super::window::Share;
@@ -60,9 +61,10 @@ pub(super) struct CommitterEnd {
     pub(super) databases: Vec<Database>,
     /// What is committed, and what was read and is not.
     pub(super) counts: Counts,
-    pub(super) retries: u64,
     pub(super) epochs: u64,
     pub(super) failure: Option<RunError>,
+    /// What is used up, where that ended the run.
+    pub(super) exhausted: Option<String>,
 }
 
 impl Committer {
@@ -80,9 +82,10 @@ impl Committer {
                         early.insert(batch.sequence, *batch);
                     }
                     Message::Ahead(work) => ahead.push(*work),
-                    Message::Idle => {}
+                    Message::Journal | Message::Idle => {}
                 }
             }
+            self.write_journal(&mut totals);
             if !ahead.is_empty() {
                 self.go_ahead(ahead, &mut totals);
             }
@@ -90,7 +93,7 @@ impl Committer {
                 ready.push(batch);
                 next += 1;
             }
-            while totals.failure.is_none() && !ready.is_empty() && self.is_due(&ready) {
+            while totals.goes_on() && !ready.is_empty() && self.is_due(&ready) {
                 let size = self.epoch_size(&ready);
                 let epoch: Vec<Finished> = ready.drain(..size).collect();
                 uncheckpointed += epoch.len() as u64;
@@ -100,7 +103,7 @@ impl Committer {
                 }
                 self.commit(epoch, checkpoint, &mut totals);
             }
-            if totals.failure.is_some() {
+            if !totals.goes_on() {
                 // Nothing is committed any more; what still comes in is counted and let go.
                 self.shared.fail();
                 for batch in ready.drain(..).chain(std::mem::take(&mut early).into_values()) {
@@ -111,7 +114,7 @@ impl Committer {
         // The channel is closed: everything has come in. A gap is left only by a batch that was given up.
         let size = ready.iter().take_while(|batch| batch.results.is_some()).count();
         let rest = ready.split_off(size);
-        if totals.failure.is_none() && !ready.is_empty() {
+        if totals.goes_on() && !ready.is_empty() {
             self.commit(ready, false, &mut totals);
         }
         for batch in rest.into_iter().chain(early.into_values()) {
@@ -123,9 +126,29 @@ impl Committer {
         CommitterEnd {
             databases: self.databases,
             counts: totals.counts,
-            retries: totals.retries,
             epochs: totals.epochs,
             failure: totals.failure,
+            exhausted: totals.exhausted,
+        }
+    }
+
+    /// Makes all answers that wait durable with one sync, and tells who waits. A run that ends on one item keeps the answers to
+    /// others for the next run; when the ledger has failed nobody is told, and their items are given up.
+    fn write_journal(&mut self, totals: &mut Totals) {
+        let waiting = self.shared.journal.take();
+        if waiting.is_empty() || totals.broken {
+            return;
+        }
+        let (entries, kept) = Waiting::split(waiting);
+        let ledger = &mut self.databases[0];
+        match self.runtime.block_on(ledger.store.journal(&self.pipeline, ledger.fence, entries)) {
+            Ok(()) => {
+                for answer in kept {
+                    // Gone when the batch was given up in the meantime; the answer is kept all the same.
+                    let _ = answer.send(());
+                }
+            }
+            Err(error) => totals.breaks(error.into()),
         }
     }
 
@@ -140,11 +163,13 @@ impl Committer {
             epoch.counts.dropped += work.batch.dropped;
         }
         let counts = epoch.counts;
-        if totals.failure.is_none() {
-            totals.failure = self.write(epoch, false).err();
+        if totals.goes_on() {
+            if let Err(error) = self.write(epoch, false) {
+                totals.breaks(error);
+            }
             totals.epochs += 1;
         }
-        if totals.failure.is_some() {
+        if !totals.goes_on() {
             self.shared.fail();
             totals.counts += counts;
             for work in ahead {
@@ -235,34 +260,37 @@ impl Committer {
                 work.counts.abandoned += left;
             }
             work.counts += results.counts;
-            work.retries += results.retries;
             work.letters.extend(results.letters);
             work.logs.extend(results.logs);
             work.resolved.extend(results.resolved);
+            work.consumed.extend(results.consumed);
             work.encoded.push(results.encoded);
             failure = failure.or(results.stop);
             let left = if self.ahead { 0 } else { left };
             covered.push((Share { items: batch.chunk.items, bytes: batch.chunk.weight }, left));
         }
         let counts = work.counts;
-        let retries = work.retries;
         match self.write(work, checkpoint) {
             Ok(()) => {
                 totals.counts += counts;
-                totals.retries += retries;
                 totals.epochs += 1;
                 let left = covered.iter().map(|(_, left)| left).sum::<u64>();
                 totals.counts.read += left;
                 totals.counts.in_flight += left;
                 self.shared.options.progress.committed(&counts);
-                totals.failure =
-                    failure.map(|Failure { stage, item, source }| RunError::Item { stage, item, source });
+                match failure {
+                    Some(failure) if failure.ends => totals.exhausted = Some(failure.source.to_string()),
+                    Some(Failure { stage, item, source, .. }) => {
+                        totals.failure = Some(RunError::Item { stage, item, source });
+                    }
+                    None => {}
+                }
             }
             Err(error) => {
                 let items = covered.iter().map(|(share, _)| share.items as u64).sum::<u64>();
                 totals.counts.read += items;
                 totals.counts.in_flight += items;
-                totals.failure = Some(error);
+                totals.breaks(error);
             }
         }
         for (share, _) in covered {
@@ -340,6 +368,7 @@ impl Committer {
             ledger.advances.push(Advance { partition, from: *from, to, next_item });
             *from = from.next();
         }
+        ledger.consumed = epoch.consumed;
         ledger.counts = epoch.counts;
         if epoch.landed > 0 {
             // They were counted as read when their position was committed.
@@ -409,10 +438,10 @@ struct Epoch {
     /// By partition, the position and the least id that may come behind it.
     positions: BTreeMap<PartitionId, (aqueduct_core::Position, String)>,
     counts: Counts,
-    retries: u64,
     letters: Vec<aqueduct_store::DeadLetter>,
     logs: Vec<StepLog>,
     resolved: Vec<(String, String)>,
+    consumed: Vec<String>,
     /// Items whose positions were committed before.
     landed: u64,
     encoded: Vec<Vec<Encoded>>,
@@ -430,12 +459,25 @@ impl Epoch {
 #[derive(Default)]
 struct Totals {
     counts: Counts,
-    retries: u64,
     epochs: u64,
     failure: Option<RunError>,
+    exhausted: Option<String>,
+    /// A write has failed, and no other may follow.
+    broken: bool,
 }
 
 impl Totals {
+    /// A write failed.
+    fn breaks(&mut self, error: RunError) {
+        self.broken = true;
+        self.failure.get_or_insert(error);
+    }
+
+    /// Whether anything is still committed.
+    fn goes_on(&self) -> bool {
+        self.failure.is_none() && self.exhausted.is_none()
+    }
+
     fn give_up(&mut self, shared: &Shared, batch: &Finished) {
         self.counts.read += batch.chunk.items as u64;
         self.counts.in_flight += batch.chunk.items as u64;

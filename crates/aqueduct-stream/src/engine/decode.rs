@@ -44,8 +44,12 @@ pub(super) fn decode(shared: &Shared, batch: &mut Batch) {
                 batch.events.push((input, Event::DeadLettered));
             }
             OnError::Stop | OnError::Retry => {
-                let failure =
-                    Failure { stage: "the source".to_owned(), item: id.to_string(), source: Box::new(error) };
+                let failure = Failure {
+                    stage: "the source".to_owned(),
+                    item: id.to_string(),
+                    ends: false,
+                    source: Box::new(error),
+                };
                 batch.stop_at(input, failure);
             }
         }

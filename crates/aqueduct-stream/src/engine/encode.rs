@@ -23,6 +23,7 @@ pub(super) fn finish(shared: &Shared, mut batch: Batch) -> Finished {
     let until = batch.until();
     let cut = batch.cut.as_ref().map_or(u32::MAX, |(cut, _)| *cut);
     let logs = batch.take_logs();
+    let consumed = batch.take_journalled();
     let resolved = if batch.replayed { batch.take_resolved() } else { Vec::new() };
     let letters =
         batch.letters.into_iter().filter(|(input, _)| *input < cut).map(|(_, letter)| letter).collect();
@@ -32,7 +33,7 @@ pub(super) fn finish(shared: &Shared, mut batch: Batch) -> Finished {
         letters,
         logs,
         resolved,
-        retries: batch.retries,
+        consumed,
         until,
         stop: batch.cut.map(|(_, failure)| failure),
     };
@@ -90,6 +91,7 @@ pub(super) fn encode(
             let failure = Failure {
                 stage: sink.map_or_else(|| "the route".to_owned(), |sink| format!("sink {}", sink.name)),
                 item: slot.item.id.to_string(),
+                ends: false,
                 source: Box::new(StageError::new(error.class(), crate::batch::in_words(error))),
             };
             let input = slot.input;

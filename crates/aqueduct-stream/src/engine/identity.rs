@@ -24,7 +24,10 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn of(pipeline: &Pipeline, source: String) -> Self {
         let state = pipeline.steps.iter().filter_map(|step| match &step.work {
-            Work::Ordered(stage) => Some((step.name.to_string(), ordered(stage).schema())),
+            Work::Ordered(stage) => {
+                let schema = ordered(stage).schema();
+                (!schema.is_empty()).then(|| (step.name.to_string(), schema))
+            }
             Work::Sync(_) | Work::Async(..) | Work::Batch(_) => None,
         });
         let columns = pipeline.sinks.iter().filter_map(|sink| match &sink.kind {

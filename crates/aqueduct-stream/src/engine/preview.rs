@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 
 use super::decode::decode;
 use super::encode::encode;
+use super::journal::Journal;
 use super::shared::{Shared, SinkSide, Stages};
 use super::steps::{run_ordered, run_sync, run_waiting};
 use super::window::{Limits, Window};
@@ -101,7 +102,13 @@ fn shared(mut pipeline: Pipeline, decoder: Arc<dyn crate::source::Decode>) -> Re
     }
     let options = pipeline.options;
     let window = Window::new(Limits { batches: 1, items: 1, bytes: usize::MAX }, false);
-    let stages = Stages { name: &pipeline.name, steps: pipeline.steps, source_rule: pipeline.source_rule };
+    let stages = Stages {
+        name: &pipeline.name,
+        steps: pipeline.steps,
+        source_rule: pipeline.source_rule,
+        // A dry run keeps nothing, and asks again for what it shows.
+        journal: Journal::default(),
+    };
     Ok(Arc::new(Shared::new(stages, ways, &lanes, sides, decoder, window, options)?))
 }
 
@@ -132,7 +139,7 @@ async fn follow(shared: &Shared, batch: &mut Batch, random: &mut Random) -> Prev
                     run_ordered(shared, batch, step, stage, random);
                     None
                 }
-                Work::Async(..) | Work::Batch(_) => run_waiting(shared, batch, step, random).await,
+                Work::Async(..) | Work::Batch(_) => run_waiting(shared, batch, step, None, random).await,
             };
             let Some(delay) = delay else { break };
             shared.options.clock.sleep(delay).await;

@@ -9,6 +9,7 @@ use aqueduct_core::Phase;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use super::journal::Journal;
 use super::turn::Turn;
 use super::window::Window;
 use crate::config::Options;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     /// The indices of all sinks, to take slices of.
     pub(super) each_sink: Vec<usize>,
     pub(super) source_rule: OnError,
+    pub(super) journal: Journal,
     pub(super) decoder: Arc<dyn Decode>,
     pub(super) window: Window,
     pub(super) runtime: Handle,
@@ -59,6 +61,8 @@ pub(super) struct Stages<'a> {
     pub(super) name: &'a str,
     pub(super) steps: Vec<Step>,
     pub(super) source_rule: OnError,
+    /// What earlier runs have kept of their answers.
+    pub(super) journal: Journal,
 }
 
 impl Shared {
@@ -82,6 +86,7 @@ impl Shared {
             ways,
             sinks,
             source_rule: stages.source_rule,
+            journal: stages.journal,
             decoder,
             window,
             runtime: Handle::current(),

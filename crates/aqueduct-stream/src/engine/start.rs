@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use super::committer::{Committer, Output};
 use super::databases::{Ask, Databases};
 use super::identity::Identity;
+use super::journal::Journal;
 use super::letters::Letters;
 use super::lock::FolderLock;
 use super::reader::Assignment;
@@ -148,6 +149,8 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     let kept = state::restore(&pipeline.steps, databases.all[0].store.as_mut(), &pipeline.name).await?;
     let checkpoints = databases.all[0].store.checkpoints(&pipeline.name).await?;
 
+    let journal = Journal::read(&pipeline.steps, databases.all[0].store.as_mut(), &pipeline.name).await?;
+
     let unshaped = outputs.iter().any(|output| match output {
         Output::Table { shape, .. } => shape.table().is_none(),
         Output::Direct(sink) => !sink.is_shaped(),
@@ -155,7 +158,8 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     let options = pipeline.options;
     let limits = Limits { batches: BATCHES_MAX, items: options.window_items, bytes: options.window_bytes };
     let window = Window::new(limits, unshaped);
-    let stages = Stages { name: &pipeline.name, steps: pipeline.steps, source_rule: pipeline.source_rule };
+    let stages =
+        Stages { name: &pipeline.name, steps: pipeline.steps, source_rule: pipeline.source_rule, journal };
     let shared = Arc::new(Shared::new(stages, ways, &lanes, sides, source.decoder(), window, options)?);
     let committer = Committer {
         shared: Arc::clone(&shared),

@@ -8,11 +8,12 @@ use aqueduct_core::{Classified, ErrorClass, Item, Random};
 use aqueduct_retry::{Attempt, Next};
 use futures_util::{FutureExt, StreamExt, stream};
 
+use super::journal::Scribe;
 use super::shared::Shared;
 use crate::batch::{Batch, Failure, Slot, StepLog};
 use crate::error::StageError;
 use crate::rule::{OnError, Rule};
-use crate::stage::{OrderedStage, Outcome, Step, Work as StageWork, ordered};
+use crate::stage::{AsyncStage, OrderedStage, Outcome, Step, Work as StageWork, ordered};
 
 /// Runs a stage over every item that waits for it. Gives the wait when some have to be tried again.
 pub(super) fn run_sync(
@@ -77,7 +78,7 @@ pub(super) fn run_ordered(
                 let error = panicked(panic.as_ref());
                 let item = batch.slots[index].item.id.to_string();
                 let stage = step.name.to_string();
-                batch.stop_at(input, Failure { stage, item, source: Box::new(error) });
+                batch.stop_at(input, Failure { stage, item, ends: false, source: Box::new(error) });
             }
         }
         log.ends.push((input, log.notes.len()));
@@ -131,7 +132,7 @@ impl<'a> Pass<'a> {
         let (now, wall) = (clock.now(), clock.wall());
         self.shared.step_stats[batch.step].failed(1);
         let slot = &mut batch.slots[index];
-        slot.attempts += 1;
+        slot.attempts = slot.attempts.saturating_add(error.attempts());
         let (first, _) = slot.failed_at(now, wall);
         let on_error = if error.stops() { OnError::Stop } else { *on_error };
         if !error.stops() && (error.class().is_retryable() || on_error == OnError::Retry) {
@@ -143,7 +144,6 @@ impl<'a> Pass<'a> {
             };
             if let Next::Wait(delay) = schedule.next(&failed, random) {
                 slot.waits(delay);
-                batch.retries += 1;
                 self.shared.options.progress.retried(1);
                 self.delay = Some(self.delay.map_or(delay, |longest| longest.max(delay)));
                 return;
@@ -158,7 +158,8 @@ impl<'a> Pass<'a> {
         self.shared.step_stats[batch.step].failed(1);
         let wall = self.shared.options.clock.wall();
         batch.slots[index].attempts += 1;
-        batch.fail(index, &self.step.name, error, self.step.rule.on_error, wall);
+        let on_error = if error.stops() { OnError::Stop } else { self.step.rule.on_error };
+        batch.fail(index, &self.step.name, error, on_error, wall);
     }
 
     fn end(self, batch: &mut Batch) -> Option<Duration> {
@@ -186,8 +187,10 @@ pub(super) async fn run_waiting(
     shared: &Shared,
     batch: &mut Batch,
     step: &Step,
+    scribe: Option<&Scribe<'_>>,
     random: &mut Random,
 ) -> Option<Duration> {
+    let scribe = scribe.filter(|_| step.journalled);
     let stats = &shared.step_stats[batch.step];
     let clock = &shared.options.clock;
     let waiting: Vec<usize> =
@@ -200,8 +203,10 @@ pub(super) async fn run_waiting(
                 .map(|index| async move {
                     // The semaphore is never closed.
                     let _permit = permits.acquire().await;
+                    let item = &slots[index].item;
                     let started = clock.now();
-                    let result = AssertUnwindSafe(stage.apply(&slots[index].item)).catch_unwind().await;
+                    let work = answer(stage.as_ref(), &step.name, item, scribe);
+                    let result = AssertUnwindSafe(work).catch_unwind().await;
                     stats.worked(1, clock.now().since(started));
                     (index, result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))))
                 })
@@ -218,11 +223,34 @@ pub(super) async fn run_waiting(
         }
     };
     results.sort_unstable_by_key(|(index, _)| *index);
+    if scribe.is_some() {
+        let answered = results.iter().filter(|(_, result)| result.is_ok());
+        let items = answered
+            .map(|(index, _)| &batch.slots[*index])
+            .map(|slot| (slot.input, slot.item.id.to_string()));
+        batch.journalled.extend(items);
+    }
     let mut pass = Pass::new(shared, step);
     for (index, result) in results {
         pass.take(batch, index, result, random);
     }
     pass.end(batch)
+}
+
+/// The answer of a stage to one item: the kept one, or a new one that is kept first.
+async fn answer(
+    stage: &dyn AsyncStage,
+    name: &str,
+    item: &Item,
+    scribe: Option<&Scribe<'_>>,
+) -> Result<Outcome, StageError> {
+    let Some(scribe) = scribe else { return stage.apply(item).await };
+    if let Some(kept) = scribe.recall(name, item)? {
+        return Ok(kept);
+    }
+    let outcome = stage.apply(item).await?;
+    scribe.keep(name, item, &outcome).await?;
+    Ok(outcome)
 }
 
 /// Gives each item of a batch call its own result.

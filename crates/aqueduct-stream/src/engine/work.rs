@@ -28,6 +28,8 @@ pub(super) enum Message {
     Finished(Box<Finished>),
     /// A batch whose position is to be committed before it is worked on.
     Ahead(Box<Work>),
+    /// A stage's answer waits to be journalled.
+    Journal,
     /// No batch is being worked on: what is ready need not wait for more.
     Idle,
 }

@@ -6,6 +6,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::decode::decode;
 use super::encode::finish;
+use super::journal::Scribe;
 use super::shared::Shared;
 use super::steps::{run_ordered, run_sync, run_waiting};
 use super::turn::Entry;
@@ -69,7 +70,7 @@ impl Worker {
             if !matches!(step.work, StageWork::Sync(_)) {
                 let seed = self.random.below(u64::MAX);
                 self.rest();
-                wait_for_stage(&self.shared, piece, seed);
+                wait_for_stage(&self.shared, piece, self.finished.clone(), seed);
                 return;
             }
             match run_sync(&self.shared, batch, step, &mut self.random) {
@@ -125,7 +126,7 @@ fn wait_to_retry(shared: &Arc<Shared>, mut piece: Work, delay: Duration) {
 }
 
 /// Runs a waiting stage on the runtime, retries included, and gives the batch back.
-fn wait_for_stage(shared: &Arc<Shared>, mut piece: Work, seed: u64) {
+fn wait_for_stage(shared: &Arc<Shared>, mut piece: Work, committer: Sender<Message>, seed: u64) {
     let task_shared = Arc::clone(shared);
     // A stage that does more than wait for the clock says so itself.
     piece.batch.busy = None;
@@ -134,8 +135,9 @@ fn wait_for_stage(shared: &Arc<Shared>, mut piece: Work, seed: u64) {
         let mut random = Random::seeded(seed);
         let mut signal = shared.options.shutdown.clone();
         let step = &shared.steps[piece.batch.step];
+        let scribe = Scribe { journal: &shared.journal, committer: &committer };
         loop {
-            let round = run_waiting(&shared, &mut piece.batch, step, &mut random);
+            let round = run_waiting(&shared, &mut piece.batch, step, Some(&scribe), &mut random);
             let delay = tokio::select! {
                 delay = round => delay,
                 () = signal.reached(Phase::Stopping) => break,

@@ -9,6 +9,7 @@ mod exec;
 mod files;
 mod flow;
 mod input;
+mod journal;
 mod preview;
 mod replay;
 mod resume;
