@@ -27,6 +27,17 @@ pub(crate) fn watch(shutdown: Shutdown) -> tokio::task::JoinHandle<()> {
     })
 }
 
+/// Waits for the first signal, for what simply ends then.
+pub(crate) async fn first() {
+    match Signals::new() {
+        Ok(mut signals) => signals.next().await,
+        Err(_) => {
+            output::message("warning: signals cannot be watched; Ctrl-C will kill the program");
+            std::future::pending().await
+        }
+    }
+}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
