@@ -32,8 +32,8 @@ pub(super) struct Shared {
     connections_max: usize,
 }
 
-/// A port with its listener. The reservation keeps the port while nobody listens, so that no connection of somebody else
-/// is given it; only Linux lets both be bound.
+/// A port with its listener. The reservation keeps the port while nobody listens, so that the system gives it to no
+/// connection of somebody else.
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) address: SocketAddr,
@@ -149,6 +149,11 @@ pub(super) async fn keep(shared: Arc<Shared>, host: usize, port: Port) {
             reservation = reservation.or_else(|| bind(address).ok());
         } else if listener.is_none() {
             listener = listen(address).ok();
+            if listener.is_none() {
+                // Where the system does not let both be bound, the reservation itself was in the way.
+                reservation = None;
+                listener = listen(address).ok();
+            }
             if listener.is_none() {
                 weather.wait = Some(PAUSE);
             }

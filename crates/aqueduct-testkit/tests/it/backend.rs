@@ -259,6 +259,12 @@ fn shares_are_kept_and_a_larger_one_hits_the_same_calls_and_more() {
         slow += u32::from(first.slow);
         differ += u32::from(few.fate(1, call) != first);
     }
+    let calm = few.to_builder().hangs(0.0).build().expect("it is one");
+    for call in 1..=100_000 {
+        let (with, without) = (few.fate(0, call), calm.fate(0, call));
+        assert!(with.end == End::Hangs || with == without, "hangs change nothing else: call {call}");
+        assert_eq!((with.delay, with.slow), (without.delay, without.slow), "call {call}");
+    }
     // Four standard deviations of a binomial distribution: sqrt(100,000 * p * (1 - p)).
     let near = |found: u32, share: f64| {
         let spread = 4.0 * (100_000.0 * share * (1.0 - share)).sqrt();
@@ -434,6 +440,12 @@ async fn a_dead_host_refuses_and_comes_back() {
         seen = refused().await;
     }
     assert_eq!(seen, Some(std::io::ErrorKind::ConnectionRefused));
+    // Else the system might give its port to a connection, and the host could not come back.
+    #[cfg(target_os = "linux")]
+    {
+        let taken = tokio::net::TcpSocket::new_v4().and_then(|socket| socket.bind(backend.addresses()[1]));
+        assert_eq!(taken.expect_err("it is kept").kind(), std::io::ErrorKind::AddrInUse);
+    }
     assert_eq!(Client::open(&backend, 0).await.expect("it is alive").get("/item/a").await.status, 200);
 
     hand.advance(2 * SECOND);

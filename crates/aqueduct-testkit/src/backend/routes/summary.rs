@@ -14,14 +14,19 @@ pub(super) fn summary(text: &str) -> String {
             summary.push(' ');
         }
         summary.push_str(word);
-        // An abbreviation ends in a full stop too; a sentence has more than three letters before it.
-        let ends = word.ends_with(['.', '!', '?']) && word.chars().count() > 3;
+        let ends =
+            word.ends_with(['!', '?']) || word.strip_suffix('.').is_some_and(|last| !is_abbreviation(last));
         sentences += usize::from(ends);
         if sentences == SENTENCES || summary.len() >= CHARS_MAX {
             break;
         }
     }
     cut(&summary, CHARS_MAX).to_owned()
+}
+
+/// Tells whether a full stop behind a word is its own: `e.g`, `U.S`, `Dr`.
+fn is_abbreviation(word: &str) -> bool {
+    word.contains('.') || (word.len() <= 2 && word.starts_with(char::is_uppercase))
 }
 
 /// At most so many letters of a text.
@@ -73,8 +78,8 @@ mod tests {
 
     #[test]
     fn a_summary_is_the_first_three_sentences() {
-        let text = "One is  here.\nTwo, e.g. this!\n\nIs it three? Four is left out.";
-        assert_eq!(summary(text), "One is here. Two, e.g. this! Is it three?");
+        let text = "One is  here.\nTwo, e.g. Dr. No!\n\nIs it three? Four is left out.";
+        assert_eq!(summary(text), "One is here. Two, e.g. Dr. No! Is it three?");
         assert_eq!(summary(&"word ".repeat(1_000)).chars().count(), 600);
         assert_eq!(summary(""), "");
     }
