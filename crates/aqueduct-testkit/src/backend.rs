@@ -88,8 +88,8 @@ use aqueduct_core::ConfigError;
 use tokio::task::JoinSet;
 
 pub use self::account::{Account, KeyCount, KeyTotals, Tally};
-pub use self::error::BackendError;
-pub use self::fate::{End, Fate};
+pub use self::error::StartError;
+pub use self::fate::{Fate, Reply};
 pub use self::outage::{Begins, Dead, Ends, Outage};
 pub use self::script::{Builder, Keys, Latency, Page, Quota, RetryAfter, Script};
 
@@ -108,13 +108,13 @@ impl Backend {
     ///
     /// # Errors
     ///
-    /// [`BackendError::Listen`] when a port cannot be had.
+    /// [`StartError::Listen`] when a port cannot be had.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime with its drivers.
     #[expect(clippy::unused_async, reason = "it needs a runtime, and says so by its type")]
-    pub async fn start(script: Script) -> Result<Self, BackendError> {
+    pub async fn start(script: Script) -> Result<Self, StartError> {
         let mut ports = Vec::with_capacity(script.hosts);
         for host in 0..script.hosts {
             let port = match script.first_port {
@@ -123,7 +123,7 @@ impl Backend {
                 first => first.saturating_add(u16::try_from(host).unwrap_or(u16::MAX)),
             };
             let taken = Port::take(port);
-            ports.push(taken.map_err(|(address, source)| BackendError::Listen { address, source })?);
+            ports.push(taken.map_err(|(address, source)| StartError::Listen { address, source })?);
         }
         let shared = Arc::new(Shared::new(script, &ports));
         let addresses = ports.iter().map(|port| port.address).collect();

@@ -16,22 +16,23 @@ pub(crate) enum Demo {
 }
 
 const BACKEND_HELP: &str = "\
-It answers at http://127.0.0.1:PORT, one port each host; GET / lists what can be asked: items, pages, lists, a sink, two
-kinds of models, big and slow answers, redirects. GET /account gives what was counted so far. The same seed gives the
-n-th call of a host the same fate. A call with an Idempotency-Key is carried out once, and the account says how often it
-came. Nothing is stored, and nothing leaves this machine.
+It answers at http://127.0.0.1:PORT, one port each host. GET / lists what can be asked: items, pages, lists, a sink, \
+two kinds of models, big and slow answers, redirects. GET /account gives what was counted so far. The same seed gives \
+the n-th call of a host the same fate. A call with an Idempotency-Key is carried out once, and the account says how \
+often it came. Nothing is stored, and nothing leaves this machine.
 
-A DURATION is written 250ms, 10s, 5m or 1h. A QUOTA is written 100/s, 60/m, 1000/h or 5/10s. An OUTAGE is a host, counted
-from 0, and from when to when it is dead: a time since the start, a call as #N, and +DURATION after it began; without an
-end it stays dead. Behind it, what is seen: refused (connections; the default), reset, or 503.
+A DURATION is written 250ms, 10s, 5m or 1h. A QUOTA is written 100/s, 60/m, 1000/h or 5/10s.
+
+An OUTAGE is HOST:FROM..UNTIL, the host counted from 0. FROM is a time since the start, or a call as #N; UNTIL is one of \
+these, or +DURATION after it began; without UNTIL the host stays dead. Behind a further colon stands what a client sees: \
+refused (the default), reset, or 503.
 
 Examples:
-  aqueduct demo backend --errors 0.2 --tail 0.01:2s          a fifth fails, one call in a hundred takes 2 seconds
-  aqueduct demo backend --quota 60/m --retry-after date      429 beyond 60 calls a minute, with a date to come back
-  aqueduct demo backend --hosts 3 --outage 1:10s..+30s       the second host dies after 10 s, for 30 s
-  aqueduct demo backend --hosts 3 --outage '1:#500..#900:503'
-                                                             it answers 503 from its 500th call to its 899th
-  aqueduct demo backend --port 0 -o jsonl | head -1          free ports, told as {\"urls\":[..]}
+  aqueduct demo backend --errors 0.2 --tail 0.01:2s        a fifth fails, one in 100 takes 2 s
+  aqueduct demo backend --quota 60/m --retry-after date    429 beyond 60 calls a minute
+  aqueduct demo backend --hosts 3 --outage 1:10s..+30s     host 1 dies after 10 s, for 30 s
+  aqueduct demo backend --outage '0:#500..#900:503'        503 from the 500th call to the 899th
+  aqueduct demo backend --for 1m -o json | jq .total.ok    what was answered well in a minute
 
 Ctrl-C stops it and prints the account (exit 0).";
 

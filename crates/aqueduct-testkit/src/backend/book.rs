@@ -5,7 +5,7 @@ use aqueduct_core::Instant;
 
 use super::account::{Account, Ending, Tally};
 use super::answer::Answer;
-use super::fate::{End, Fate};
+use super::fate::{Fate, Reply};
 use super::ledger::{Fingerprint, Full, Ledger, Settled};
 use super::outage::{Dead, Outages};
 use super::script::{Quota, Script};
@@ -146,7 +146,7 @@ impl Book {
         for traffic in [&mut self.total, &mut here.traffic] {
             traffic.admit(now);
             traffic.tally.slow += u64::from(fate.slow);
-            traffic.tally.hung += u64::from(fate.end == End::Hangs);
+            traffic.tally.hung += u64::from(fate.reply == Reply::Never);
         }
         Decision::Meets(fate)
     }

@@ -6,7 +6,7 @@ use aqueduct_core::{Classified, ConfigError, ErrorClass};
 /// Why a backend could not be started. Nothing of it runs then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum BackendError {
+pub enum StartError {
     /// An address cannot be listened on: somebody else does, or it is not allowed. Take another port, or 0.
     #[error("{address} cannot be listened on")]
     Listen {
@@ -21,7 +21,7 @@ pub enum BackendError {
     Config(#[from] ConfigError),
 }
 
-impl Classified for BackendError {
+impl Classified for StartError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Listen { .. } => ErrorClass::Permanent,

@@ -11,19 +11,19 @@ pub struct Fate {
     pub delay: Duration,
     /// Whether that is the slow tail.
     pub slow: bool,
-    /// How it ends.
-    pub end: End,
+    /// What comes back.
+    pub reply: Reply,
 }
 
-/// How a call ends.
+/// What comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum Reply {
     /// The route answers it.
     Served,
     /// It is answered with this status: 500, 502, 503 or 504.
     Failed(u16),
     /// It is never answered.
-    Hangs,
+    Never,
 }
 
 /// The statuses that say: it went wrong here, try again.
@@ -43,12 +43,12 @@ impl Script {
         let chance = random.unit();
         let latency = self.latency(host);
         let tail = latency.tail.filter(|(share, _)| chance < *share);
-        let end = match STATUSES.get(status) {
-            _ if hangs => End::Hangs,
-            Some(status) if fails => End::Failed(*status),
-            _ => End::Served,
+        let reply = match STATUSES.get(status) {
+            _ if hangs => Reply::Never,
+            Some(status) if fails => Reply::Failed(*status),
+            _ => Reply::Served,
         };
-        Fate { delay: tail.map_or(latency.typical, |(_, delay)| delay), slow: tail.is_some(), end }
+        Fate { delay: tail.map_or(latency.typical, |(_, delay)| delay), slow: tail.is_some(), reply }
     }
 }
 

@@ -15,7 +15,7 @@ use hyper::{Request, Response, StatusCode};
 use super::account::Ending;
 use super::answer::{Answer, AnswerBody};
 use super::book::Decision;
-use super::fate::End;
+use super::fate::{Fate, Reply};
 use super::host::Shared;
 use super::ledger::{Full, KEPT_BYTES_MAX, Settled};
 use super::routes::{self, Asked};
@@ -72,7 +72,7 @@ pub(super) async fn serve(
     let key = key(&head);
     let decision = shared.begin(host, key.unwrap_or(None));
     let mut call = Call { shared: Arc::clone(&shared), host, status: 0, cut, open: true };
-    if matches!(decision, Decision::Cut | Decision::Meets(super::fate::Fate { end: End::Hangs, .. })) {
+    if matches!(decision, Decision::Cut | Decision::Meets(Fate { reply: Reply::Never, .. })) {
         // The connection ends, by the client's patience or with the host, and this with it.
         return std::future::pending().await;
     }
@@ -110,12 +110,12 @@ async fn decide(
             );
         }
     };
-    let answer = match fate.end {
-        End::Failed(status) => {
+    let answer = match fate.reply {
+        Reply::Failed(status) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Answer::error(status, "this call fails, by the script")
         }
-        End::Served | End::Hangs => {
+        Reply::Served | Reply::Never => {
             let asked = Asked {
                 method: &head.method,
                 path: head.uri.path(),

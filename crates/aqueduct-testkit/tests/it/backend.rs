@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aqueduct_core::{Clock, ManualClock, Random, Timestamp};
 use aqueduct_testkit::backend::{
-    Account, Backend, BackendError, Begins, Builder, Dead, End, Ends, Keys, Latency, Outage, Page, Quota,
-    RetryAfter, Script, Tally,
+    Account, Backend, Begins, Builder, Dead, Ends, Keys, Latency, Outage, Page, Quota, Reply, RetryAfter,
+    Script, StartError, Tally,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -224,8 +224,8 @@ async fn the_same_seed_gives_the_nth_call_the_same_fate() {
             statuses.push(client.get("/item/a").await.status);
         }
         let told: Vec<u16> = (1..=100)
-            .map(|call| match backend.script().fate(0, call).end {
-                End::Failed(status) => status,
+            .map(|call| match backend.script().fate(0, call).reply {
+                Reply::Failed(status) => status,
                 _ => 200,
             })
             .collect();
@@ -250,19 +250,19 @@ fn shares_are_kept_and_a_larger_one_hits_the_same_calls_and_more() {
     let (mut failed_few, mut failed_many, mut hung, mut slow, mut differ) = (0, 0, 0, 0, 0);
     for call in 1..=100_000 {
         let (first, second) = (few.fate(0, call), many.fate(0, call));
-        let fails = |end| matches!(end, End::Failed(_));
-        assert!(!fails(first.end) || second.end == first.end, "call {call}");
+        let fails = |reply| matches!(reply, Reply::Failed(_));
+        assert!(!fails(first.reply) || second.reply == first.reply, "call {call}");
         assert_eq!((first.delay, first.slow), (second.delay, second.slow), "call {call}");
-        failed_few += u32::from(fails(first.end));
-        failed_many += u32::from(fails(second.end));
-        hung += u32::from(first.end == End::Hangs);
+        failed_few += u32::from(fails(first.reply));
+        failed_many += u32::from(fails(second.reply));
+        hung += u32::from(first.reply == Reply::Never);
         slow += u32::from(first.slow);
         differ += u32::from(few.fate(1, call) != first);
     }
     let calm = few.to_builder().hangs(0.0).build().expect("it is one");
     for call in 1..=100_000 {
         let (with, without) = (few.fate(0, call), calm.fate(0, call));
-        assert!(with.end == End::Hangs || with == without, "hangs change nothing else: call {call}");
+        assert!(with.reply == Reply::Never || with == without, "hangs change nothing else: call {call}");
         assert_eq!((with.delay, with.slow), (without.delay, without.slow), "call {call}");
     }
     // Four standard deviations of a binomial distribution: sqrt(100,000 * p * (1 - p)).
@@ -372,7 +372,7 @@ async fn a_call_that_failed_leaves_its_key_to_the_next() {
     let seed = (0..)
         .find(|seed| {
             let script = Script::builder().errors(0.5).seed(*seed).build().expect("it is one");
-            matches!(script.fate(0, 1).end, End::Failed(_)) && script.fate(0, 2).end == End::Served
+            matches!(script.fate(0, 1).reply, Reply::Failed(_)) && script.fate(0, 2).reply == Reply::Served
         })
         .expect("every fourth seed is such a one");
     let backend = started(Script::builder().errors(0.5).seed(seed)).await;
@@ -511,7 +511,7 @@ async fn a_script_that_is_changed_counts_from_anew_and_the_account_goes_on() {
     let mut client = Client::to(&backend).await;
     assert_eq!(client.get("/item/a").await.status, 200);
     let broken = backend.script().to_builder().errors(1.0).build().expect("it is one");
-    let End::Failed(first) = broken.fate(0, 1).end else { panic!("all of them fail") };
+    let Reply::Failed(first) = broken.fate(0, 1).reply else { panic!("all of them fail") };
     backend.script_live(broken).expect("it has as many hosts");
     assert_eq!(client.get("/item/a").await.status, first);
     let mended = backend.script().to_builder().errors(0.0).build().expect("it is one");
@@ -582,7 +582,7 @@ async fn a_port_that_is_taken_is_named() {
     let port = taken.addresses()[0].port();
     let error = Backend::start(Script::builder().first_port(port).build().expect("it is one")).await;
     match error {
-        Err(BackendError::Listen { address, .. }) => assert_eq!(address.port(), port),
+        Err(StartError::Listen { address, .. }) => assert_eq!(address.port(), port),
         other => panic!("expected a port that is taken, got {other:?}"),
     }
 }
@@ -618,7 +618,7 @@ fn a_backend_and_its_parts_can_be_shared_between_threads() {
     shared::<Backend>();
     shared::<Script>();
     shared::<Account>();
-    shared::<BackendError>();
+    shared::<StartError>();
 }
 
 // ---- routes ----

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use aqueduct_core::{Clock, ConfigError};
-use aqueduct_testkit::backend::{Account, Backend, BackendError, Keys, Latency, Page, Quota, Script, Tally};
+use aqueduct_testkit::backend::{Account, Backend, Keys, Latency, Page, Quota, Script, StartError, Tally};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -40,11 +40,12 @@ pub(super) async fn backend(flags: DemoBackend) -> Exit {
             return Exit::Usage;
         }
     };
+    let asked_to_stop = signals::first();
     let backend = match Backend::start(script).await {
         Ok(backend) => backend,
         Err(error) => {
             output::error(&error);
-            if matches!(error, BackendError::Listen { .. }) {
+            if matches!(error, StartError::Listen { .. }) {
                 output::message("  take another port with --port, or free ones with --port 0");
             }
             return Exit::Failed;
@@ -53,7 +54,7 @@ pub(super) async fn backend(flags: DemoBackend) -> Exit {
     announce(&backend, flags.output);
     let clock = Clock::system();
     tokio::select! {
-        () = signals::first() => {}
+        () = asked_to_stop => {}
         () = elapsed(&clock, flags.runs_for) => {}
         () = draw(&clock, &backend) => {}
     }
