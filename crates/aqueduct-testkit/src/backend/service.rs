@@ -8,7 +8,7 @@ use aqueduct_core::Timestamp;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderName, RETRY_AFTER};
+use hyper::header::{CONNECTION, DATE, HeaderName, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 
@@ -194,18 +194,28 @@ fn ledger_full(script: &Script, full: Full) -> Answer {
 }
 
 fn over_quota(script: &Script, now: Timestamp, wait: Duration) -> Answer {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let value = match script.retry_after {
-        RetryAfter::Seconds => seconds.to_string(),
-        RetryAfter::Date => {
-            let until = Duration::from_millis(u64::try_from(now.0).unwrap_or(0)).saturating_add(wait);
-            // A date has whole seconds too.
-            let until = until.as_secs() + u64::from(until.subsec_nanos() > 0);
-            httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(until.min(DATE_MAX)))
-        }
+        RetryAfter::Seconds => seconds_up(wait).to_string(),
+        RetryAfter::Date => date(seconds_up(since_epoch(now).saturating_add(wait))),
     };
-    Answer::error(StatusCode::TOO_MANY_REQUESTS, "the quota is used up").with(RETRY_AFTER, &value)
+    // The date of the clock, for who takes the one from the other.
+    Answer::error(StatusCode::TOO_MANY_REQUESTS, "the quota is used up")
+        .with(RETRY_AFTER, &value)
+        .with(DATE, &date(since_epoch(now).as_secs()))
+}
+
+fn since_epoch(time: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(time.0).unwrap_or(0))
+}
+
+/// Whole seconds, and never too few: both forms of `Retry-After` have no others.
+fn seconds_up(time: Duration) -> u64 {
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 /// The last second of the year 9999, behind which HTTP has no dates.
 const DATE_MAX: u64 = 253_402_300_799;
+
+fn date(seconds: u64) -> String {
+    httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(seconds.min(DATE_MAX)))
+}

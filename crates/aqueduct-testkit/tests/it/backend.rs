@@ -455,6 +455,34 @@ async fn a_dead_host_refuses_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_host_that_dies_at_a_call_is_back_after_its_time() {
+    let (clock, hand) = manual();
+    let outage = Outage { host: 0, from: Begins::AtCall(2), until: Ends::After(SECOND), dead: Dead::Refuses };
+    let backend = started(Script::builder().outage(outage).clock(clock)).await;
+    let mut client = Client::to(&backend).await;
+    assert_eq!(client.get("/item/a").await.status, 200);
+    client.try_call(("GET", "/item/a", &[], Vec::new())).await.map(drop).expect_err("it died");
+    until(|| std::net::TcpStream::connect(backend.addresses()[0]).is_err()).await;
+    hand.advance(SECOND);
+    until(|| std::net::TcpStream::connect(backend.addresses()[0]).is_ok()).await;
+    assert_eq!(Client::to(&backend).await.get("/item/a").await.status, 200);
+    let account = backend.stop().await;
+    assert_eq!((account.total.calls, account.total.ok, account.total.cut), (3, 2, 1));
+}
+
+#[tokio::test]
+async fn a_host_that_is_dead_for_good_is_back_with_another_script() {
+    let outage =
+        Outage { host: 0, from: Begins::At(Duration::ZERO), until: Ends::Never, dead: Dead::Refuses };
+    let backend = started(Script::builder().outage(outage)).await;
+    until(|| std::net::TcpStream::connect(backend.addresses()[0]).is_err()).await;
+    let alive = backend.script().to_builder().without_outages().build().expect("it is one");
+    backend.script_live(alive).expect("it has as many hosts");
+    until(|| std::net::TcpStream::connect(backend.addresses()[0]).is_ok()).await;
+    assert_eq!(Client::to(&backend).await.get("/item/a").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_host_that_resets_counts_the_attempts_and_comes_back_at_its_call() {
     let outage = Outage { host: 0, from: Begins::AtCall(3), until: Ends::AtCall(6), dead: Dead::Resets };
     let backend = started(Script::builder().outage(outage)).await;
@@ -501,6 +529,72 @@ async fn calls_in_flight_are_cut_when_their_host_dies() {
     let account = backend.account();
     assert_eq!((account.total.cut, account.total.aborted), (1, 0));
     balances(&account);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_account_balances_whatever_happens() {
+    for seed in 1..=5 {
+        let outage = |host, from, until, dead| Outage {
+            host,
+            from: Begins::AtCall(from),
+            until: Ends::AtCall(until),
+            dead,
+        };
+        let script = Script::builder()
+            .hosts(3)
+            .errors(0.2)
+            .hangs(0.02)
+            .quota(Quota { calls: 300, window: Duration::from_hours(1) })
+            .outage(outage(0, 20, 40, Dead::Resets))
+            .outage(outage(1, 30, 50, Dead::Unavailable))
+            .outage(outage(0, 60, 61, Dead::Resets))
+            .seed(seed);
+        let backend = std::sync::Arc::new(started(script).await);
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..6 {
+            let backend = std::sync::Arc::clone(&backend);
+            tasks.spawn(async move {
+                let mut seen = Vec::new();
+                let mut kept = None;
+                for call in 0..80 {
+                    let mut client = match kept.take() {
+                        Some(client) => client,
+                        None => match Client::open(&backend, (number + call) % 3).await {
+                            Ok(client) => client,
+                            Err(_) => continue,
+                        },
+                    };
+                    // Who waits in vain gives up, and sometimes who does not.
+                    let patience = async {
+                        for _ in 0..20_000 {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    let key = format!("{}", call % 7);
+                    let key = [("idempotency-key", key.as_str())];
+                    tokio::select! {
+                        got = client.try_call(("GET", "/item/a", &key, Vec::new())) => if let Ok(got) = got {
+                            seen.push(got.status);
+                            kept = (call % 5 > 0).then_some(client);
+                        },
+                        () = patience => {}
+                    }
+                }
+                seen
+            });
+        }
+        let seen: Vec<u16> = tasks.join_all().await.into_iter().flatten().collect();
+        let backend = std::sync::Arc::into_inner(backend).expect("its clients are gone");
+        let account = backend.stop().await;
+        balances(&account);
+        for (status, calls) in &account.total.by_status {
+            let known = seen.iter().filter(|seen| *seen == status).count() as u64;
+            assert!(known <= *calls, "seed {seed}: {status} was seen {known} times: {account:?}");
+        }
+        assert!(account.total.answered() >= seen.len() as u64, "seed {seed}");
+        assert_eq!((account.total.in_flight, account.repeated()), (0, 0), "seed {seed}");
+        assert!(account.total.connections_reset > 0 && account.total.cut > 0, "seed {seed}: {account:?}");
+    }
 }
 
 // ---- while it runs, and its end ----
