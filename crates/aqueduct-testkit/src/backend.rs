@@ -4,8 +4,8 @@
 //!
 //! You test or show what calls a service: a client, a limiter, a breaker, a pipeline. A backend answers with errors,
 //! slowly, never, or with 429, and its hosts die and come back, all of it by a [`Script`] and a seed. It is the judge,
-//! too: its [`Account`] says exactly what was asked of it. For what goes wrong below HTTP, on the wire, it is the wrong
-//! tool; and it is not a server for anything else.
+//! too: its [`Account`] says exactly what was asked of it, and [`score`] and [`summary`] what was to come out. For what
+//! goes wrong below HTTP, on the wire, it is the wrong tool; and it is not a server for anything else.
 //!
 //! # The model
 //!
@@ -91,6 +91,7 @@ pub use self::account::{Account, KeyCount, KeyTotals, Tally};
 pub use self::error::StartError;
 pub use self::fate::{Fate, Reply};
 pub use self::outage::{Begins, Dead, Ends, Outage};
+pub use self::routes::{score, summary};
 pub use self::script::{Builder, Keys, Latency, Page, Quota, RetryAfter, Script};
 
 use self::host::{Port, Shared};

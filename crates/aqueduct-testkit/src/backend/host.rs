@@ -161,17 +161,13 @@ pub(super) async fn keep(shared: Arc<Shared>, host: usize, port: Port) {
         tokio::select! {
             () = told(&shared, host) => {}
             () = passed(&shared.clock, weather.wait) => {}
-            accepted = accept(listener.as_ref()), if connections.len() < shared.connections_max => match accepted {
-                Ok(stream) => {
-                    if shared.book().connected(host, shared.clock.now()) {
-                        connections.spawn(connection(Arc::clone(&shared), host, stream, life.subscribe()));
-                    } else {
-                        reset(stream);
-                    }
+            stream = accept(&shared.clock, listener.as_ref()), if connections.len() < shared.connections_max => {
+                if shared.book().connected(host, shared.clock.now()) {
+                    connections.spawn(connection(Arc::clone(&shared), host, stream, life.subscribe()));
+                } else {
+                    reset(stream);
                 }
-                // The system has no descriptor left, or the client is gone already.
-                Err(_) => shared.clock.sleep(PAUSE).await,
-            },
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
@@ -191,10 +187,14 @@ async fn passed(clock: &Clock, wait: Option<Duration>) {
     }
 }
 
-async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
-    match listener {
-        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
-        None => std::future::pending().await,
+async fn accept(clock: &Clock, listener: Option<&TcpListener>) -> TcpStream {
+    let Some(listener) = listener else { return std::future::pending().await };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            // The client is gone already, or the system has no descriptor left.
+            Err(_) => clock.sleep(PAUSE).await,
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use hyper::header::{ALLOW, LOCATION};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
+pub use self::summary::summary;
+
 use self::query::{Query, decoded};
 use super::answer::Answer;
 use super::script::{DELAY_MAX, Script};
@@ -100,15 +102,17 @@ fn item(id: &str) -> Answer {
     Answer::json(StatusCode::OK, &json!({ "id": id, "score": score(&id) }))
 }
 
-/// A score from 0 to 100 with two digits, the same for the same id on every machine.
-pub(super) fn score(id: &str) -> f64 {
+/// Gives the score that `/item/ID` tells of an id, from 0 to 100 with two digits: for who checks results. It is the same on
+/// every machine.
+#[must_use]
+pub fn score(id: &str) -> f64 {
     // The low bits of a multiplication mix worst; the upper half is as good as any.
     let hundredths = u32::try_from((hash(id) >> 32) % 10_001).unwrap_or(0);
     f64::from(hundredths) / 100.0
 }
 
 /// FNV-1a (Fowler, Noll and Vo; the constants are those of draft-eastlake-fnv) of the bytes of a text.
-pub(super) fn hash(text: &str) -> u64 {
+fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aqueduct_core::{Clock, ManualClock, Random, Timestamp};
 use aqueduct_testkit::backend::{
     Account, Backend, Begins, Builder, Dead, Ends, Keys, Latency, Outage, Page, Quota, Reply, RetryAfter,
-    Script, StartError, Tally,
+    Script, StartError, Tally, score, summary,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -723,10 +723,10 @@ async fn an_item_is_its_id_and_a_score_made_from_it() {
     let mut client = Client::to(&backend).await;
     let first = client.get("/item/a%20b/c").await.json();
     assert_eq!(first["id"], "a b/c");
-    let score = first["score"].as_f64().expect("a number");
-    assert!((0.0..=100.0).contains(&score));
+    assert!((0.0..=100.0).contains(&first["score"].as_f64().expect("a number")));
     assert_eq!(client.get("/item/a%20b/c").await.json(), first);
     assert_ne!(client.get("/item/d").await.json()["score"], first["score"]);
+    assert_eq!(first["score"], json!(score("a b/c")));
     // Computed outside, and pinned, so that what a test computes today is what the backend says tomorrow.
     assert_eq!(client.get("/item/a-1").await.json()["score"], 32.31);
 }
@@ -803,6 +803,7 @@ async fn a_chat_completion_has_the_first_sentences_and_its_tokens() {
     assert_eq!(said["object"], "chat.completion");
     assert_eq!((&said["model"], &said["created"]), (&json!("m-1"), &json!(1_795_255_200)));
     let choice = &said["choices"][0];
+    assert_eq!(summary(TEXT), SUMMARY);
     assert_eq!(choice["message"], json!({ "role": "assistant", "content": SUMMARY, "refusal": null }));
     assert_eq!(choice["finish_reason"], "stop");
     assert_eq!(said["usage"], json!({ "prompt_tokens": 18, "completion_tokens": 12, "total_tokens": 30 }));

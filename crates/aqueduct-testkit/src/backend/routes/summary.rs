@@ -5,8 +5,10 @@ const SENTENCES: usize = 3;
 /// A text without a full stop is cut here.
 const CHARS_MAX: usize = 600;
 
-/// The first sentences of a text, its white space made even.
-pub(super) fn summary(text: &str) -> String {
+/// Gives what the models of a backend make of a text: its first three sentences, 600 letters at most, with single spaces.
+/// For who checks results.
+#[must_use]
+pub fn summary(text: &str) -> String {
     let mut summary = String::new();
     let mut sentences = 0;
     for word in text.split_whitespace() {
