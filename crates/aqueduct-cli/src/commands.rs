@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 mod clean;
 mod connect;
+mod demo;
 mod dlq;
 mod explain;
 mod init;
@@ -36,6 +37,7 @@ pub(crate) async fn run(flags: Flags) -> Exit {
         Command::Clean(flags) => clean::clean(flags).await,
         Command::Test(flags) => test::test(flags).await,
         Command::Store(flags) => store::store(flags).await,
+        Command::Demo(flags) => demo::demo(flags).await,
         Command::Schema => {
             output::data(&aqueduct_orchestrator::schema::json_schema());
             Exit::Done

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod cases;
+mod demo;
 mod letters;
 mod upkeep;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::cases::Test;
+pub(crate) use self::demo::{Demo, DemoBackend};
 pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
 pub(crate) use self::upkeep::{Checkpoint, Clean, NEWEST, Store};
 
@@ -49,6 +51,9 @@ pub(crate) enum Command {
     /// Looks after what a pipeline has stored
     #[command(subcommand)]
     Store(Store),
+    /// Shows what Aqueduct does, without a network
+    #[command(subcommand)]
+    Demo(Demo),
     /// Prints a JSON Schema of the pipeline file, for editors
     Schema,
     /// Prints a script that lets a shell complete commands and flags

@@ -27,6 +27,21 @@ pub(crate) fn watch(shutdown: Shutdown) -> tokio::task::JoinHandle<()> {
     })
 }
 
+/// Waits for the first signal, for what simply ends then. Signals are watched from the call on, not from the first look
+/// at the future: one that comes early does not kill the program.
+pub(crate) fn first() -> impl Future<Output = ()> {
+    let signals = Signals::new();
+    async {
+        match signals {
+            Ok(mut signals) => signals.next().await,
+            Err(_) => {
+                output::message("warning: signals cannot be watched; Ctrl-C will kill the program");
+                std::future::pending().await
+            }
+        }
+    }
+}
+
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

@@ -51,6 +51,7 @@
 //! what is killed: RocksDB, `db_crashtest`. The rule of three: Hanley and Lippman-Hand, "If nothing goes wrong,
 //! is everything all right?", JAMA 249, 1983.
 
+pub mod backend;
 mod campaign;
 mod checker;
 mod error;

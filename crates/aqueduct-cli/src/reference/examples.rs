@@ -23,6 +23,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("aqueduct clean", include_str!("examples/clean.txt")),
     ("aqueduct store verify", include_str!("examples/store-verify.txt")),
     ("aqueduct store inspect", include_str!("examples/store-inspect.txt")),
+    ("aqueduct demo backend", include_str!("examples/demo-backend.txt")),
     ("aqueduct schema", include_str!("examples/schema.txt")),
     ("aqueduct completions", include_str!("examples/completions.txt")),
     ("aqueduct man", include_str!("examples/man.txt")),

@@ -7,6 +7,7 @@ mod cases;
 mod commands;
 mod connectors;
 mod dead_letters;
+mod demo;
 mod environment;
 mod exec;
 mod faults;

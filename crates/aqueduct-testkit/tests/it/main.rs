@@ -1,4 +1,7 @@
-//! Behaviour of the crash checker and of the servers, through the public surface.
+//! Behaviour of the scripted backend, the crash checker and the servers, through the public surface.
 
+#![cfg(test)]
+
+mod backend;
 mod campaign;
 mod servers;
