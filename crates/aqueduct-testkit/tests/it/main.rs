@@ -1,4 +1,5 @@
-//! Behaviour of the crash checker and of the servers, through the public surface.
+//! Behaviour of the crash checker, of the servers and of the proxy, through the public surface.
 
 mod campaign;
+mod proxy;
 mod servers;
