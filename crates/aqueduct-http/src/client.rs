@@ -48,7 +48,7 @@ impl Client {
     /// As [`new`](Self::new).
     pub fn with_clock(config: Config, clock: Clock) -> Result<Self, HttpError> {
         let guard = Guard::new(config.allow_private, config.resolved.clone());
-        let pool = Arc::new(Pool::new(&config, guard.clone())?);
+        let pool = Arc::new(Pool::new(&config, guard.clone(), clock.clone())?);
         Ok(Self { config: Arc::new(config), clock, guard, pool })
     }
 

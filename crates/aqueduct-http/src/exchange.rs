@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 
+use crate::dial::Dial;
 use crate::error::{HttpError, Phase};
 use crate::request::Request;
 use crate::resolver::NotAllowed;
@@ -41,7 +42,7 @@ impl Call {
         if !self.body.is_empty() {
             *request.body_mut() = Some(self.body.clone().into());
         }
-        client.execute(request).await.map_err(|error| {
+        Dial::wanted_by(client.execute(request)).await.map_err(|error| {
             if error.is_connect() && error.is_timeout() {
                 return HttpError::ConnectTimeout { at: self.target.shown(), after: connect_timeout };
             }

@@ -28,9 +28,9 @@
 //!
 //! # Limits
 //!
-//! A connection that has answered is back in the pool a moment after its call has ended. A call that comes in this moment
-//! may open another one, so that there may be more connections for a while than calls; there are never more than two for
-//! each place. A pool belongs to the runtime that its calls are made on.
+//! The bound is on calls, and each has one connection. One that has answered is back in the pool only when tasks have run
+//! behind it; if they come late, and a call has its turn meanwhile, it opens another. That is seldom, and never are more
+//! connections idle than there are turns. A pool belongs to the runtime that its calls are made on.
 //!
 //! A call costs O(1) and a few allocations; the first one to a host makes a client, and looks at all hosts when one has to
 //! give way. Certificates are checked against the roots of Mozilla, which are compiled in, and those that the
@@ -70,6 +70,7 @@
 mod address;
 mod client;
 mod config;
+mod dial;
 mod error;
 mod exchange;
 mod pool;

@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aqueduct_core::Clock;
 use reqwest::Client;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::client::Snapshot;
 use crate::config::Config;
+use crate::dial::Dial;
 use crate::error::HttpError;
 use crate::resolver::Guard;
 use crate::target::Origin;
@@ -48,6 +50,7 @@ struct Maker {
     config: Config,
     tls: rustls::ClientConfig,
     guard: Guard,
+    clock: Clock,
 }
 
 /// A turn at a host. Dropping it gives it back.
@@ -66,7 +69,7 @@ struct Held {
 }
 
 impl Pool {
-    pub(crate) fn new(config: &Config, guard: Guard) -> Result<Self, HttpError> {
+    pub(crate) fn new(config: &Config, guard: Guard, clock: Clock) -> Result<Self, HttpError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -76,7 +79,7 @@ impl Pool {
         Ok(Self {
             hosts_max: config.hosts,
             connections_per_host: config.connections_per_host,
-            maker: Maker { config: config.clone(), tls, guard },
+            maker: Maker { config: config.clone(), tls, guard, clock },
             turn: tokio::sync::Mutex::new(()),
             freed: Notify::new(),
             hosts: Mutex::default(),
@@ -168,6 +171,7 @@ impl Maker {
     fn client(&self) -> Result<Client, HttpError> {
         Client::builder()
             .tls_backend_preconfigured(self.tls.clone())
+            .connector_layer(Dial::new(self.config.connections_per_host, self.clock.clone()))
             .dns_resolver(Arc::new(self.guard.clone()))
             .user_agent(self.config.user_agent.clone())
             .connect_timeout(self.config.connect_timeout)

@@ -64,6 +64,7 @@ async fn a_host_never_has_more_calls_than_allowed() {
     }
     let counts = server.counts();
     assert_eq!(counts.busy_max, 3);
+    // One that is late on its way back to the pool may overlap with the next.
     assert!(counts.open_max <= 6, "{counts:?}");
     assert_eq!(client.snapshot(), Snapshot { hosts: 1, calls: 0 });
 }

@@ -90,6 +90,8 @@ struct State {
 pub(crate) struct Counts {
     /// Bytes that were written.
     pub(crate) sent: usize,
+    /// Connections that were accepted.
+    pub(crate) opened: usize,
     /// Connections that are open, and the most there ever were.
     pub(crate) open: usize,
     pub(crate) open_max: usize,
@@ -167,7 +169,10 @@ where
     R: Future<Output = Reply>,
 {
     let _ = stream.set_nodelay(true);
-    state.count(|counts| counts.open += 1);
+    state.count(|counts| {
+        counts.opened += 1;
+        counts.open += 1;
+    });
     while let Some(asked) = read(&mut stream).await {
         state.asked.lock().expect("no test panics with it").push(asked.clone());
         state.count(|counts| counts.busy += 1);
