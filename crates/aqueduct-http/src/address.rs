@@ -98,7 +98,13 @@ fn v6(address: Ipv6Addr) -> Option<AddressKind> {
         .iter()
         .find(|(net, length, _)| (bits ^ net.to_bits()) >> (128 - length) == 0)
         .map(|(_, _, kind)| *kind);
-    listed.or_else(|| v4(carried(address)?))
+    match (listed, carried(address)) {
+        (Some(kind), _) => Some(kind),
+        (None, Some(inner)) => v4(inner),
+        // Of all the rest only 2000::/3 has been given to anybody (IANA, IPv6 Address Space).
+        (None, None) if address.segments()[0] >> 13 != 1 => Some(Reserved),
+        (None, None) => None,
+    }
 }
 
 /// The IPv4 address inside an IPv6 one: what comes out at the other end of a translator or a tunnel.
@@ -146,6 +152,8 @@ mod tests {
             ("2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", Documentation),
             ("fc00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Private),
             ("fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", LinkLocal),
+            ("4000::", "5fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Reserved),
+            ("fe00::", "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Reserved),
             ("ff00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Multicast),
         ] {
             check(first, kind);
@@ -171,6 +179,7 @@ mod tests {
             "192.169.0.0",
             "223.255.255.255",
             "2000::",
+            "3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
             "2606:4700::1111",
             "2001:4860:4860::8888",
         ] {

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::response::Response;
 
 /// A pool of connections and the guards before it. A clone is a handle of the same pool; when the last one is dropped, its
 /// idle connections close.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     config: Arc<Config>,
     clock: Clock,
@@ -98,6 +99,16 @@ impl Client {
             let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
             return Ok(Response::new(status, headers, body, call.target.url().clone()));
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its clients of hosts and its TLS have the roots in them, again and again.
+        f.debug_struct("Client")
+            .field("config", &self.config)
+            .field("now", &self.snapshot())
+            .finish_non_exhaustive()
     }
 }
 

@@ -18,7 +18,8 @@
 //!
 //! * There are never more calls at a host than `connections_per_host`, and never more hosts than `hosts`. Calls that wait
 //!   get their turn in the order they came, and one that is dropped leaves nothing behind.
-//! * No more than `response_bytes_max` of a response is kept, counted after it was decompressed.
+//! * No more than `response_bytes_max` of a response is kept, counted after it was decompressed, and of its head no more
+//!   than hyper takes: 100 headers.
 //! * A call ends within its time limit, whatever the server does, waiting in the pool included.
 //! * Without `allow_private` no connection is made to an address that is not public. A name is looked up once, its
 //!   addresses are checked, and the one that is connected to is one of those.
@@ -30,7 +31,8 @@
 //!
 //! The bound is on calls, and each has one connection. One that has answered is back in the pool only when tasks have run
 //! behind it; if they come late, and a call has its turn meanwhile, it opens another. That is seldom, and never are more
-//! connections idle than there are turns. A pool belongs to the runtime that its calls are made on.
+//! connections idle than there are turns. A pool belongs to the runtime that its calls are made on. A name is looked
+//! up on a thread of its own, which a call that ends does not end.
 //!
 //! A call costs O(1) and a few allocations; the first one to a host makes a client, and looks at all hosts when one has to
 //! give way. Certificates are checked against the roots of Mozilla, which are compiled in, and those that the

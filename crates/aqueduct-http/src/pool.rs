@@ -13,7 +13,6 @@ use crate::resolver::Guard;
 use crate::target::Origin;
 
 /// Hosts that have connections, in bounded number, and turns to call each of them.
-#[derive(Debug)]
 pub(crate) struct Pool {
     maker: Maker,
     hosts_max: usize,
@@ -27,7 +26,7 @@ pub(crate) struct Pool {
     hosts: Mutex<Hosts>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Hosts {
     places: HashMap<Origin, Place>,
     /// Counts the calls that ended, so that the host that was left longest ago is the one that goes.
@@ -35,7 +34,6 @@ struct Hosts {
 }
 
 /// A host that has connections. Its client is for it alone: when it is dropped, so are its idle connections.
-#[derive(Debug)]
 struct Place {
     client: Client,
     turns: Arc<Semaphore>,
@@ -45,7 +43,6 @@ struct Place {
 }
 
 /// What makes the client of a host. What it costs is shared: the roots, the sessions of TLS, the addresses.
-#[derive(Debug)]
 struct Maker {
     config: Config,
     tls: rustls::ClientConfig,
@@ -54,7 +51,6 @@ struct Maker {
 }
 
 /// A turn at a host. Dropping it gives it back.
-#[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) client: Client,
     _turn: OwnedSemaphorePermit,
@@ -62,7 +58,6 @@ pub(crate) struct Lease {
 }
 
 /// Counts a call at its host.
-#[derive(Debug)]
 struct Held {
     pool: Arc<Pool>,
     origin: Origin,

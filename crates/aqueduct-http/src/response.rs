@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use aqueduct_core::Timestamp;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -128,12 +128,13 @@ fn charset(parameters: &str) -> Option<&str> {
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A query and the values of headers may be secret.
         let mut at = self.url.clone();
         at.set_query(None);
         f.debug_struct("Response")
             .field("status", &self.status)
             .field("at", &at.as_str())
-            .field("headers", &self.headers)
+            .field("headers", &self.headers.keys().map(HeaderName::as_str).collect::<Vec<_>>())
             .field("body_bytes", &self.body.len())
             .finish_non_exhaustive()
     }

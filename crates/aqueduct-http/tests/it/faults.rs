@@ -143,6 +143,14 @@ async fn what_is_no_http_is_told() {
 }
 
 #[tokio::test]
+async fn a_head_without_an_end_is_left() {
+    let head = [&b"HTTP/1.1 200 OK\r\n"[..], &b"x-line: again\r\n".repeat(1 << 16)].concat();
+    let server = Server::saying(Reply::raw(&head)).await;
+    let error = get(&client(local()), server.url("/")).await.expect_err("it is too long");
+    assert!(matches!(error, HttpError::Protocol { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_name_that_is_not_found_is_told() {
     let error = get(&client(local()), "http://nowhere.invalid/a?key=secret").await.expect_err("RFC 6761");
     assert!(matches!(error, HttpError::Unresolved { .. }), "{error:?}");
