@@ -168,7 +168,8 @@ impl Builder {
         self
     }
 
-    /// Says what the addresses of a name are, instead of looking it up. They are checked as others are.
+    /// Says what the addresses of a name are, instead of looking it up, and that they may be connected to, public or not:
+    /// who writes them here means them. So one service of one's own can be called beside others that data names.
     pub fn resolve(mut self, name: impl Into<String>, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.resolved.insert(name.into().to_ascii_lowercase(), addresses.into_iter().collect());
         self

@@ -21,8 +21,8 @@
 //! * No more than `response_bytes_max` of a response is kept, counted after it was decompressed, and of its head no more
 //!   than hyper takes: 100 headers.
 //! * A call ends within its time limit, whatever the server does, waiting in the pool included.
-//! * Without `allow_private` no connection is made to an address that is not public. A name is looked up once, its
-//!   addresses are checked, and the one that is connected to is one of those.
+//! * Without `allow_private` no connection is made to an address that is not public, unless the configuration names it. A
+//!   name is looked up once, its addresses are checked, and the one that is connected to is one of those.
 //! * A redirect is followed only where asked for, is checked like a first call, and takes no credentials to another origin.
 //! * Nothing with CR, LF or NUL in a header is sent, no URL with a user or a password, and no scheme but `http` and `https`.
 //! * No message of an error has a query, a fragment or a header in it.

@@ -52,14 +52,18 @@ impl Guard {
     }
 
     async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
-        let found = match self.resolved.get(name) {
+        let addresses = match self.resolved.get(name) {
+            // Configuration has named them, and it is data that the guard is against.
             Some(addresses) => addresses.clone(),
-            None => tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect(),
+            None => {
+                let found = tokio::net::lookup_host((name, 0)).await?;
+                self.keep(found.map(|address| address.ip()).collect())?
+            }
         };
-        if found.is_empty() {
+        if addresses.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address").into());
         }
-        Ok(self.keep(found)?)
+        Ok(addresses)
     }
 }
 

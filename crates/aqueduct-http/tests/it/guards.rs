@@ -59,15 +59,17 @@ async fn a_name_that_resolves_to_loopback_is_not_called() {
 }
 
 #[tokio::test]
-async fn a_name_whose_addresses_are_all_refused_is_not_called() {
-    let server = Server::saying(Reply::ok("secret")).await;
-    let own: [IpAddr; 2] = [[10, 0, 0, 1].into(), [127, 0, 0, 1].into()];
-    let config = || Config::builder().resolve("Inside.example", own);
-    let url = format!("http://inside.example:{}/", server.address.port());
-    let error = get(&client(config()), &url).await.expect_err("it is inside");
-    assert_eq!(kind(&error), Some(AddressKind::Private), "{error:?}");
-    let allowed = config().resolve("inside.example", [own[1]]).allow_private(true);
-    assert_eq!(get(&client(allowed), url).await.expect("it is allowed here").body(), "secret");
+async fn an_address_that_the_configuration_names_is_called_by_that_name_only() {
+    let server = Server::saying(Reply::ok("here")).await;
+    let port = server.address.port();
+    let client = client(Config::builder().resolve("Inside.example", [IpAddr::from([127, 0, 0, 1])]));
+    let response = get(&client, format!("http://inside.EXAMPLE:{port}/")).await;
+    assert_eq!(response.expect("it is named").body(), "here");
+    for host in ["127.0.0.1", "localhost"] {
+        let error = get(&client, format!("http://{host}:{port}/")).await.expect_err("it is not");
+        assert_eq!(kind(&error), Some(AddressKind::Loopback), "{error:?}");
+    }
+    assert_eq!(server.asked().len(), 1);
 }
 
 #[tokio::test]

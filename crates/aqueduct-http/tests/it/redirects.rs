@@ -1,5 +1,5 @@
 use aqueduct_core::{Classified, ErrorClass};
-use aqueduct_http::{Client, HttpError, Method, Request};
+use aqueduct_http::{AddressKind, Client, Config, HttpError, Method, Request};
 
 use crate::server::{Reply, Server};
 use crate::{client, get, local};
@@ -60,6 +60,31 @@ async fn a_redirect_is_checked_as_a_first_call_is() {
         assert!(matches!(error, HttpError::Url { .. }), "{location}: {error:?}");
         assert!(!error.to_string().contains("secret"));
     }
+}
+
+#[tokio::test]
+async fn a_redirect_into_the_own_network_is_not_followed() {
+    let inside = Server::saying(Reply::ok("secret")).await;
+    let port = inside.address.port();
+    for (location, expected) in [
+        (format!("http://127.0.0.1:{port}/?key=secret"), AddressKind::Loopback),
+        (format!("http://localhost:{port}/"), AddressKind::Loopback),
+        (format!("//[::ffff:127.0.0.1]:{port}/"), AddressKind::Loopback),
+        ("http://169.254.169.254/latest/meta-data".to_owned(), AddressKind::LinkLocal),
+    ] {
+        let server = Server::saying(Reply::to(302, &location)).await;
+        // A name that may be called although it is here, as if it were outside.
+        let outside = Config::builder().resolve("outside.example", [server.address.ip()]).redirects_max(5);
+        let url = format!("http://outside.example:{}/", server.address.port());
+        match get(&client(outside), url).await {
+            Err(HttpError::Address { kind, at, .. }) => {
+                assert!(kind == expected && !at.contains("secret"), "{at}")
+            }
+            other => panic!("{location}: {other:?}"),
+        }
+        assert_eq!(server.paths().len(), 1, "the first call was made");
+    }
+    assert_eq!(inside.counts().open_max, 0, "and no other");
 }
 
 #[tokio::test]
