@@ -143,7 +143,8 @@ impl Builder {
         self
     }
 
-    /// Sets how many redirects one call follows. Default 0, which gives them back as they are; up to 20.
+    /// Sets how many redirects one call follows. Default 0, which gives them back as they are; up to 20. Where one keeps the
+    /// method (307, 308), the body goes along, to another origin too.
     pub fn redirects_max(mut self, redirects: usize) -> Self {
         self.redirects_max = redirects;
         self

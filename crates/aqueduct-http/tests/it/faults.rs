@@ -54,6 +54,21 @@ async fn a_reset_is_told_and_the_next_call_works() {
     }
 }
 
+#[tokio::test]
+async fn a_reset_in_the_middle_of_a_response_is_told() {
+    let (_server, proxy, url) = proxied(Reply::ok(vec![b'x'; 1_000_000])).await;
+    proxy.set(Fault::Drip { bytes: 1_000, every: Duration::from_millis(1) }).await.expect("it is there");
+    let call = tokio::spawn(async move { get(&client(local()), url).await });
+    proxy.until(|now| now.open == 1).await;
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    proxy.set(Fault::Reset).await.expect("it is there");
+    let error = call.await.expect("no panic").expect_err("it is reset");
+    assert!(matches!(error, HttpError::Reset { .. } | HttpError::Cut { .. }), "{error:?}");
+    proxy.until(|now| now.open == 0).await;
+}
+
 /// On a manual clock that is moved when the client waits for its answer, so that the limit is exact and costs no time.
 async fn silent(fault: Fault) {
     let (clock, hand) = Clock::manual(Timestamp(0));

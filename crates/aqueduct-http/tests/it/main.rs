@@ -30,6 +30,15 @@ async fn get(client: &Client, url: impl Into<String>) -> Result<Response, HttpEr
     client.call(Request::new(Method::GET, url)).await
 }
 
+/// Runs an ignored test in a process where there are no others: what it counts, they would change.
+fn alone(name: &str) {
+    let this = std::env::current_exe().expect("it is running");
+    let output = std::process::Command::new(this).args(["--exact", name, "--ignored"]).output();
+    let output = output.expect("it can run again");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
 /// Lets everything else go on until something holds.
 async fn until(mut holds: impl FnMut() -> bool) {
     while !holds() {

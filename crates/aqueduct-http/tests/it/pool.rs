@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use aqueduct_core::{Classified, Clock, ErrorClass, Timestamp};
 use aqueduct_http::{Client, HttpError, Response, Snapshot};
@@ -84,6 +85,16 @@ async fn calls_that_follow_each_other_share_one_connection() {
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed_after_its_time() {
+    let server = Server::saying(Reply::ok("here")).await;
+    let proxy = FaultProxy::start(server.address).expect("a port is free");
+    let client = client(local().idle_timeout(Duration::from_millis(50)));
+    get(&client, format!("http://{}/", proxy.address())).await.expect("it is there");
+    proxy.until(|now| now.open == 0).await;
+    assert_eq!(client.snapshot().hosts, 1, "the client is still there");
+}
+
+#[tokio::test]
 async fn calls_to_a_host_get_their_turn_in_the_order_they_came() {
     let (server, gate) = gated().await;
     let client = client(local().connections_per_host(1));
@@ -152,13 +163,13 @@ async fn a_wait_for_a_place_ends_with_the_time_limit_and_is_a_refusal() {
     let config = local().connections_per_host(1).build().expect("it is right");
     let client = Client::with_clock(config, clock).expect("there is TLS");
     let first = start(&client, server.url("/")).await;
-    hand.advance(std::time::Duration::from_secs(59));
+    hand.advance(Duration::from_secs(59));
     let second = start(&client, server.url("/?key=secret")).await;
     gate.add_permits(1);
     ends(first).await;
     until(|| server.paths().len() == 2).await;
     let third = start(&client, server.url("/?key=secret")).await;
-    hand.advance(std::time::Duration::from_secs(60));
+    hand.advance(Duration::from_secs(60));
     assert!(matches!(second.await.expect("no panic"), Err(HttpError::Timeout { .. })));
     let error = third.await.expect("no panic").expect_err("there was no place");
     assert_eq!(error.to_string(), format!("no place to call {} was free within 60s", server.url("/")));

@@ -1,23 +1,15 @@
-use std::process::Command;
 use std::time::Duration;
 
 use aqueduct_testkit::proxy::{Fault, FaultProxy};
 
 use crate::server::{Reply, Server};
-use crate::{client, get, local};
+use crate::{alone, client, get, local};
 
 const CALLS: u64 = 1_000;
 
-/// Other tests open descriptors too, so these are counted in a process where there are no others.
 #[test]
 fn a_thousand_errors_and_a_thousand_cancelled_calls_leave_nothing_open() {
-    let this = std::env::current_exe().expect("it is running");
-    let output = Command::new(this)
-        .args(["--exact", "released::in_a_process_of_its_own", "--ignored"])
-        .output()
-        .expect("it can run again");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    alone("released::errors_and_cancelled_calls");
 }
 
 fn descriptors() -> usize {
@@ -37,7 +29,7 @@ async fn back_to(before: usize) {
 
 #[tokio::test]
 #[ignore = "the test above runs it in a process of its own"]
-async fn in_a_process_of_its_own() {
+async fn errors_and_cancelled_calls() {
     let server = Server::saying(Reply::ok(vec![b'x'; 100_000])).await;
     let proxy = FaultProxy::start(server.address).expect("a port is free");
     let (client, url) = (client(local().connections_per_host(4)), format!("http://{}/", proxy.address()));
