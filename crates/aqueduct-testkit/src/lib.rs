@@ -22,6 +22,7 @@
 //! * On top, every call and every place fails once with an error (`EIO`) instead: the run must stop, and the next
 //!   one must go on.
 //! * A [`RedisServer`] is a real server of a test's own, which the test kills, freezes and starts again.
+//! * A [`proxy`] stands before a server and does to its connections what networks do, or puts TLS before it.
 //! * A [`Campaign`] spreads points over the kinds and the writing calls; [`sabotage`] runs builds with a
 //!   deliberate bug, each of which must be caught, since a checker that finds nothing proves nothing.
 //!
@@ -60,6 +61,7 @@ mod oracle;
 mod plan;
 mod point;
 mod process;
+pub mod proxy;
 mod report;
 pub mod sabotage;
 mod servers;
