@@ -1,0 +1,49 @@
+use aqueduct_core::Classified;
+use aqueduct_policy::{Backend, Call, Endpoint, Policy, PolicyError, Refusal};
+use tower_service::Service;
+
+use crate::{Broken, SECOND, Scripted, clock, retries, run};
+
+#[test]
+fn a_policy_without_layers_is_a_bare_call() {
+    let (clock, hand) = clock();
+    let service = Scripted::echo(&clock);
+    let policy = Policy::builder().clock(clock).build().expect("nothing is written");
+    let backend = policy.over_one(service.clone()).expect("nothing to refuse");
+    assert_eq!(run(&hand, backend.call(Call::new(7))).expect("it answers"), 7);
+    assert_eq!(service.attempts(), 1);
+}
+
+#[test]
+fn it_is_a_service_of_tower() {
+    let (clock, hand) = clock();
+    let service = Scripted::echo(&clock);
+    let policy = Policy::builder().clock(clock).build().expect("nothing is written");
+    let mut backend: Backend<Scripted, u32> =
+        policy.over([Endpoint::new("a", service.clone()), Endpoint::new("b", service)]).expect("two names");
+    assert_eq!(run(&hand, Service::call(&mut backend, Call::new(7))).expect("it answers"), 7);
+}
+
+#[test]
+fn everything_may_be_shared_between_threads() {
+    fn shared<T: Send + Sync + std::fmt::Debug>() {}
+    fn moves<T: Send>(_: &T) {}
+    shared::<Policy>();
+    shared::<Backend<Scripted, u32>>();
+    shared::<PolicyError<Broken>>();
+    shared::<Refusal>();
+    let (clock, _) = clock();
+    let policy = Policy::builder().retry(retries(1, SECOND)).hedge(Default::default()).build();
+    let policy = policy.expect("the defaults are in range");
+    let backend = policy.over_one::<_, u32>(Scripted::echo(&clock)).expect("nothing to refuse");
+    moves(&backend.call(Call::new(7)));
+}
+
+#[test]
+fn two_endpoints_of_one_name_are_a_mistake() {
+    let (clock, _) = clock();
+    let service = Scripted::echo(&clock);
+    let policy = Policy::builder().build().expect("nothing is written");
+    let twice = [Endpoint::new("a", service.clone()), Endpoint::new("a", service)];
+    assert!(policy.over::<_, u32>(twice).is_err_and(|error| !error.is_refusal() && error.field == "name"));
+}
