@@ -539,7 +539,7 @@ where
         }
         let said = Said::of(&result);
         if let (Some(gate), Some(begun), Some(dropped)) = (gate, begun, said.dropped) {
-            gate.record(self.clock().now().since(begun), dropped);
+            gate.record(begun, self.clock().now(), dropped);
         }
         if let Some(wait) = said.rest.filter(|_| self.is_limited()) {
             let wait = wait.min(REST_MAX);

@@ -47,11 +47,6 @@ impl<Res> Flights<Res> {
         (Seat { flights: self, key, flight: Some(Arc::clone(&flight)) }, flight)
     }
 
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
     /// Nothing under this lock panics, so a poisoned one still guards a whole table.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Flight<Res>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)

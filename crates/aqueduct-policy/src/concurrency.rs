@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aqueduct_core::ConfigError;
+use aqueduct_core::{ConfigError, Instant};
 use tokio::sync::oneshot;
 
 pub use self::aimd::{Aimd, AimdConfig};
@@ -31,12 +31,12 @@ pub(crate) enum Rule {
     Gradient(GradientConfig),
 }
 
-/// What is known of an attempt that has ended.
+/// What is known of an attempt that has ended, or of a round of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// How long it took.
+    /// How long it took, or they did on average.
     pub took: Duration,
-    /// How many calls were under way, this one among them.
+    /// How many calls were under way at most, this one among them.
     pub in_flight: u32,
     /// Whether it failed or was given up because it took too long.
     pub dropped: bool,
@@ -144,6 +144,12 @@ pub(crate) struct Gate {
 struct State {
     core: Core,
     in_flight: u32,
+    /// Attempts since the limit was looked at last, how long they took together, and the most that were under way.
+    round: u32,
+    round_took: Duration,
+    round_most: u32,
+    /// When the limit was lowered last.
+    lowered_at: Instant,
     /// How many wait, of all tenants.
     waiting: usize,
     /// The number of the next who waits; it only grows, so it is the order of coming.
@@ -174,6 +180,10 @@ impl Gate {
         let state = State {
             core: Core::new(&config.rule),
             in_flight: 0,
+            round: 0,
+            round_took: Duration::ZERO,
+            round_most: 0,
+            lowered_at: Instant::ZERO,
             waiting: 0,
             next: 0,
             queues: HashMap::new(),
@@ -208,16 +218,10 @@ impl Gate {
     }
 
     /// Takes what is known of an attempt. It is about attempts and not about calls, which also wait between them.
-    pub(crate) fn record(self: &Arc<Self>, took: Duration, dropped: bool) {
-        if !self.adapts {
-            return;
+    pub(crate) fn record(self: &Arc<Self>, begun: Instant, ended: Instant, dropped: bool) {
+        if self.lock().record(begun, ended, dropped) {
+            self.let_in();
         }
-        {
-            let mut state = self.lock();
-            let in_flight = state.in_flight;
-            state.core.update(Sample { took, in_flight, dropped });
-        }
-        self.let_in();
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -259,6 +263,28 @@ impl Gate {
 }
 
 impl State {
+    /// Moves the limit when a round is over: as many attempts as the limit, or one that failed. Failures of attempts that
+    /// began before the limit was last lowered are of the old limit: many that fail together lower it once.
+    fn record(&mut self, begun: Instant, ended: Instant, dropped: bool) -> bool {
+        if begun < self.lowered_at {
+            return false;
+        }
+        self.round += 1;
+        self.round_took += ended.since(begun);
+        self.round_most = self.round_most.max(self.in_flight);
+        if !dropped && self.round < self.core.limit() {
+            return false;
+        }
+        let took = if dropped { ended.since(begun) } else { self.round_took / self.round };
+        let before = self.core.limit();
+        self.core.update(Sample { took, in_flight: self.round_most, dropped });
+        (self.round, self.round_took, self.round_most) = (0, Duration::ZERO, 0);
+        if self.core.limit() < before {
+            self.lowered_at = ended;
+        }
+        self.core.limit() > before
+    }
+
     fn join(&mut self, tenant: &str, sender: oneshot::Sender<Permit>) -> (Arc<str>, u64) {
         let number = self.next;
         self.next += 1;

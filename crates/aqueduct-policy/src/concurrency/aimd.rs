@@ -22,7 +22,8 @@ pub struct AimdConfig {
 /// A limit that grows by one with each answer while at least half of it is used, and shrinks by a share with each failure.
 ///
 /// Source: Netflix concurrency-limits, `AIMDLimit` (Apache-2.0), whose figures are the defaults. Ours has a least limit of 1
-/// where the later versions of theirs have 20.
+/// where the later versions of theirs have 20. A backend gives it one sample for each round of calls, as a window of theirs
+/// does, so it grows by one in the time of a call and not with each.
 #[derive(Clone, Copy, Debug)]
 pub struct Aimd {
     config: AimdConfig,

@@ -3,12 +3,23 @@
 #![cfg(test)]
 
 mod backend;
+mod cache;
+mod cancel;
+mod concurrency;
+mod config;
+mod endpoints;
+mod hedge;
 mod layers;
+mod metrics;
+mod storm;
+mod time;
+mod tokens;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use aqueduct_core::{Classified, Clock, ErrorClass, ManualClock, Timestamp};
@@ -58,9 +69,11 @@ impl Classified for Broken {
 #[derive(Clone)]
 struct Scripted {
     clock: Clock,
-    script: Arc<dyn Fn(u32) -> (Duration, Result<u32, Broken>) + Send + Sync>,
+    script: Arc<Script>,
     seen: Arc<Mutex<Seen>>,
 }
+
+type Script = dyn Fn(u32) -> (Duration, Result<u32, Broken>) + Send + Sync;
 
 #[derive(Default)]
 struct Seen {
@@ -165,36 +178,53 @@ fn run<T>(hand: &ManualClock, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Many futures side by side, polled in their order; the clock moves when none gets further.
+/// Many futures side by side, each polled when it was woken, in their order; the clock moves when nobody gets further.
 struct Crowd<'a, T> {
-    members: Vec<Option<Pin<Box<dyn Future<Output = T> + 'a>>>>,
+    members: Vec<Option<Member<'a, T>>>,
+    woken: Arc<Mutex<BTreeSet<usize>>>,
+    /// Who is done, in the order of being done.
     done: Vec<(usize, T)>,
+}
+
+type Member<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+struct Bell {
+    number: usize,
+    woken: Arc<Mutex<BTreeSet<usize>>>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.woken.lock().expect("nobody panics").insert(self.number);
+    }
 }
 
 impl<'a, T> Crowd<'a, T> {
     fn new() -> Self {
-        Self { members: Vec::new(), done: Vec::new() }
+        Self { members: Vec::new(), woken: Arc::default(), done: Vec::new() }
     }
 
     fn join(&mut self, future: impl Future<Output = T> + 'a) {
+        self.woken.lock().expect("nobody panics").insert(self.members.len());
         self.members.push(Some(Box::pin(future)));
     }
 
-    /// Polls everybody until nobody gets further at this moment.
+    /// Drops one wherever it is.
+    fn drop(&mut self, number: usize) {
+        self.members[number] = None;
+    }
+
+    /// Polls whoever was woken until nobody gets further at this moment.
     fn settle(&mut self) {
-        let mut context = Context::from_waker(Waker::noop());
         loop {
-            let before = self.done.len();
-            for (number, member) in self.members.iter_mut().enumerate() {
-                if let Some(future) = member
-                    && let Poll::Ready(value) = future.as_mut().poll(&mut context)
-                {
-                    *member = None;
-                    self.done.push((number, value));
-                }
-            }
-            if self.done.len() == before {
-                return;
+            let next = self.woken.lock().expect("nobody panics").pop_first();
+            let Some(number) = next else { return };
+            let waker = Waker::from(Arc::new(Bell { number, woken: Arc::clone(&self.woken) }));
+            if let Some(member) = &mut self.members[number]
+                && let Poll::Ready(value) = member.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                self.members[number] = None;
+                self.done.push((number, value));
             }
         }
     }
@@ -203,7 +233,7 @@ impl<'a, T> Crowd<'a, T> {
     fn finish(mut self, hand: &ManualClock) -> Vec<(usize, T)> {
         loop {
             self.settle();
-            if self.done.len() == self.members.len() || hand.advance_to_next().is_none() {
+            if self.members.iter().all(Option::is_none) || hand.advance_to_next().is_none() {
                 return self.done;
             }
         }
