@@ -1,6 +1,6 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -245,15 +245,15 @@ where
         let run = &block.begin(call);
         #[rustfmt::skip]
         let result =
-            block.by_deadline(run,                      // Whoever calls gets an answer in time, whatever is within.
-            block.remembered(run,                       // What is known, or being asked, costs nothing of what follows.
-            block.admitted(run,                         // As many as the backend bears; a call keeps its place to the end.
+            block.by_deadline(run, move ||              // Whoever calls gets an answer in time, whatever is within.
+            block.remembered(run, move ||               // What is known, or being asked, costs nothing of what follows.
+            block.admitted(run, move ||                 // As many as the backend bears; a call keeps its place to the end.
             block.repeated(run, move |kind|             // What failed in passing, within a budget.
             block.hedged(run, kind, move |kind|         // Beside an attempt that takes long, of the same budget.
-            block.unless_open(run,                      // Nobody waits for a token who may not call.
-            block.with_tokens(run,                      // Every attempt and every hedge takes its own: the quota is kept.
+            block.unless_open(run, move ||              // Nobody waits for a token who may not call.
+            block.with_tokens(run, move ||              // Every attempt and every hedge takes its own: the quota is kept.
             block.judged(run, kind, move |service|      // To an endpoint that is well; circuits learn what came of it.
-            block.in_time(                              // What was sent, and no wait before it, must end in its time.
+            block.in_time(move ||                       // What was sent, and no wait before it, must end in its time.
             block.send(run, service)
             ))))))))).await;
         block.counts.ended(&result);
@@ -309,6 +309,9 @@ impl<S: Service<Req>, Req> Block<S, Req> {
 }
 
 // ---- The layers, outermost first ----
+//
+// Each takes what makes the next one's future, and not the future itself: an async function keeps its arguments beside what
+// it waits for, so nine layers would make a call 2^9 times as large as it must be.
 
 impl<S, Req> Block<S, Req>
 where
@@ -333,31 +336,39 @@ where
         }
     }
 
-    async fn by_deadline(
+    async fn by_deadline<F, A>(
         &self,
         run: &Run<Req, S::Error>,
-        next: impl Future<Output = Result<S::Response, PolicyError<S::Error>>>,
-    ) -> Result<S::Response, PolicyError<S::Error>> {
+        next: F,
+    ) -> Result<S::Response, PolicyError<S::Error>>
+    where
+        F: FnOnce() -> A,
+        A: Future<Output = Result<S::Response, PolicyError<S::Error>>>,
+    {
         let in_time = match run.deadline.remaining(run.begun) {
-            None => return next.await,
+            None => return next().await,
             Some(Duration::ZERO) => None,
-            Some(left) => within(self.clock(), left, next).await,
+            Some(left) => within(self.clock(), left, pin!(next())).await,
         };
         in_time.unwrap_or_else(|| {
             Err(PolicyError::Deadline { attempts: run.attempts(), last: run.last().take() })
         })
     }
 
-    async fn remembered(
+    async fn remembered<F, A>(
         &self,
         run: &Run<Req, S::Error>,
-        next: impl Future<Output = Result<S::Response, PolicyError<S::Error>>>,
-    ) -> Result<S::Response, PolicyError<S::Error>> {
+        next: F,
+    ) -> Result<S::Response, PolicyError<S::Error>>
+    where
+        F: FnOnce() -> A,
+        A: Future<Output = Result<S::Response, PolicyError<S::Error>>>,
+    {
         let Some(Remembered { cache, flights, copy }) = self.cache.as_ref().filter(|_| run.call.repeatable)
         else {
-            return next.await;
+            return next().await;
         };
-        let Some(key) = cache.key(&run.call.request) else { return next.await };
+        let Some(key) = cache.key(&run.call.request) else { return next().await };
         if let Some(answer) = cache.get(&key).await {
             self.counts.hit();
             return Ok(answer);
@@ -376,18 +387,22 @@ where
             return Ok(answer);
         }
         self.counts.missed();
-        let answer = next.await?;
+        let answer = next().await?;
         *answered = Some(copy(&answer));
         cache.put(&key, &answer).await;
         seat.land();
         Ok(answer)
     }
 
-    async fn admitted(
+    async fn admitted<F, A>(
         &self,
         run: &Run<Req, S::Error>,
-        next: impl Future<Output = Result<S::Response, PolicyError<S::Error>>>,
-    ) -> Result<S::Response, PolicyError<S::Error>> {
+        next: F,
+    ) -> Result<S::Response, PolicyError<S::Error>>
+    where
+        F: FnOnce() -> A,
+        A: Future<Output = Result<S::Response, PolicyError<S::Error>>>,
+    {
         let _permit = match self.gate(run) {
             None => None,
             Some(gate) => Some(
@@ -396,7 +411,7 @@ where
                     .map_err(|_| PolicyError::Refused(Refusal::new(RefusedBy::Concurrency, None)))?,
             ),
         };
-        next.await
+        next().await
     }
 
     async fn repeated<F, A>(
@@ -467,24 +482,32 @@ where
         Box::pin(hedge.race(self.clock(), &self.budget, numbered)).await
     }
 
-    async fn unless_open(
+    async fn unless_open<F, A>(
         &self,
         run: &Run<Req, S::Error>,
-        next: impl Future<Output = Result<S::Response, AttemptError<S::Error>>>,
-    ) -> Result<S::Response, AttemptError<S::Error>> {
+        next: F,
+    ) -> Result<S::Response, AttemptError<S::Error>>
+    where
+        F: FnOnce() -> A,
+        A: Future<Output = Result<S::Response, AttemptError<S::Error>>>,
+    {
         if let Some(refusal) = run.lane.breaker.as_ref().and_then(|breaker| breaker.refuses()) {
             return Err(refused(RefusedBy::Circuit, refusal.retry_after));
         }
-        next.await
+        next().await
     }
 
-    async fn with_tokens(
+    async fn with_tokens<F, A>(
         &self,
         run: &Run<Req, S::Error>,
-        next: impl Future<Output = Result<S::Response, AttemptError<S::Error>>>,
-    ) -> Result<S::Response, AttemptError<S::Error>> {
+        next: F,
+    ) -> Result<S::Response, AttemptError<S::Error>>
+    where
+        F: FnOnce() -> A,
+        A: Future<Output = Result<S::Response, AttemptError<S::Error>>>,
+    {
         if !self.is_limited() {
-            return next.await;
+            return next().await;
         }
         let tokens = Tokens {
             clock: self.clock(),
@@ -497,7 +520,7 @@ where
         if !waited.is_zero() {
             self.counts.waited(waited);
         }
-        let result = next.await;
+        let result = next().await;
         // It was not sent, by us or by the service.
         if let Err(AttemptError::Refused(_)) = &result {
             tokens.refund();
@@ -553,12 +576,13 @@ where
         result
     }
 
-    async fn in_time(
-        &self,
-        next: impl Future<Output = Result<S::Response, AttemptError<S::Error>>>,
-    ) -> Result<S::Response, AttemptError<S::Error>> {
-        let Some(time) = self.settings.attempt_timeout else { return next.await };
-        within(self.clock(), time, next).await.unwrap_or_else(|| {
+    async fn in_time<F, A>(&self, next: F) -> Result<S::Response, AttemptError<S::Error>>
+    where
+        F: FnOnce() -> A,
+        A: Future<Output = Result<S::Response, AttemptError<S::Error>>>,
+    {
+        let Some(time) = self.settings.attempt_timeout else { return next().await };
+        within(self.clock(), time, pin!(next())).await.unwrap_or_else(|| {
             self.counts.timed_out();
             Err(AttemptError::TimedOut)
         })
@@ -676,9 +700,8 @@ fn refused<E>(by: RefusedBy, retry_after: Option<Duration>) -> AttemptError<E> {
     AttemptError::Refused(Refusal::new(by, retry_after))
 }
 
-/// Waits for a result, and drops the call when it takes too long.
-async fn within<T>(clock: &Clock, time: Duration, call: impl Future<Output = T>) -> Option<T> {
-    let mut call = pin!(call);
+/// Waits for a result for so long.
+async fn within<T>(clock: &Clock, time: Duration, mut call: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     let mut over = pin!(clock.sleep(time));
     poll_fn(|cx| {
         // The call first: an answer that comes with the last moment counts.

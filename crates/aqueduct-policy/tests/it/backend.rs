@@ -47,3 +47,14 @@ fn two_endpoints_of_one_name_are_a_mistake() {
     let twice = [Endpoint::new("a", service.clone()), Endpoint::new("a", service)];
     assert!(policy.over::<_, u32>(twice).is_err_and(|error| !error.is_refusal() && error.field == "name"));
 }
+
+#[test]
+fn a_call_under_way_is_small() {
+    let (clock, _) = clock();
+    let policy =
+        Policy::builder().retry(retries(1, SECOND)).hedge(Default::default()).clock(clock.clone()).build();
+    let backend = policy.expect("in range").over_one(Scripted::echo(&clock)).expect("nothing to refuse");
+    // Ten thousand in flight are 20 MB. It was 56 KB each when a layer took the future of the next one.
+    let bytes = size_of_val(&backend.call(Call::new(7)));
+    assert!(bytes <= 2_048, "{bytes}");
+}
