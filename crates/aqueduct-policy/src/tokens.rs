@@ -124,7 +124,8 @@ impl Tokens<'_> {
             return Err(rest);
         }
         match &self.lane.line {
-            Some(line) => line.peek(self.cost).map_err(|denied| denied.retry_after.unwrap_or_default()),
+            // A cost that never fits is not waited for; it is refused when it is taken.
+            Some(line) => line.peek(self.cost).or_else(|denied| denied.retry_after.map_or(Ok(()), Err)),
             None => Ok(()),
         }
     }

@@ -205,3 +205,39 @@ fn who_is_refused_a_place_is_refused() {
     assert!(run(&hand, backend.call(Call::new(1))).is_ok_and(|answer| answer == 1));
     assert!(!PASSING.is_refusal());
 }
+
+#[test]
+fn many_failures_at_once_lower_the_limit_once() {
+    let (clock, hand) = clock();
+    let service = Scripted::new(&clock, |_| (MS, Err(PASSING)));
+    let aimd = AimdConfig { initial: 100, ..AimdConfig::default() };
+    let policy =
+        Policy::builder().concurrency(Concurrency::aimd(aimd)).clock(clock).build().expect("in range");
+    let backend = policy.over_one(service).expect("nothing to refuse");
+    let mut crowd = Crowd::new();
+    for request in 0..100 {
+        crowd.join(backend.call(Call::new(request)));
+    }
+    assert_eq!(crowd.finish(&hand).len(), 100);
+    assert_eq!(backend.snapshot().concurrency_limit, Some(90));
+}
+
+#[test]
+fn who_leaves_the_queue_makes_room_in_it() {
+    let (clock, hand) = clock();
+    let service = Scripted::new(&clock, |request| (MS, Ok(request)));
+    let concurrency = Concurrency::fixed(1).queue_max(1);
+    let policy = Policy::builder().concurrency(concurrency).clock(clock).build().expect("in range");
+    let backend = policy.over_one(service).expect("nothing to refuse");
+    let mut crowd = Crowd::new();
+    crowd.join(backend.call(Call::new(0)));
+    for request in 1..100 {
+        crowd.join(backend.call(Call::new(request)));
+        crowd.settle();
+        assert_eq!(backend.snapshot().queued, 1);
+        crowd.drop(request as usize);
+    }
+    crowd.join(backend.call(Call::new(100)));
+    let done = crowd.finish(&hand);
+    assert!(done.len() == 2 && done.iter().all(|(_, result)| result.is_ok()), "{done:?}");
+}

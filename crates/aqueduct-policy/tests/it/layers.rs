@@ -119,3 +119,38 @@ fn too_many_requests_pauses_the_key_and_not_the_circuit() {
     assert!(run(&hand, backend.call(Call::new(7).key("a"))).is_ok());
     assert_eq!(backend.snapshot().circuits_opened, 0);
 }
+
+#[test]
+fn too_many_requests_opens_no_circuit_however_often() {
+    let (clock, hand) = clock();
+    let service = Scripted::new(&clock, |_| (MS, Err(broken(ErrorClass::Overload))));
+    let policy = Policy::builder().breaker(circuit()).clock(clock).build().expect("in range");
+    let backend = policy.over_one(service.clone()).expect("nothing to refuse");
+    for _ in 0..20 {
+        assert!(run(&hand, backend.call(Call::new(7))).is_err_and(|error| !error.is_refusal()));
+    }
+    assert_eq!((service.attempts(), backend.snapshot().circuits_opened), (20, 0));
+}
+
+#[test]
+fn an_answer_that_says_no_lets_a_half_open_circuit_close() {
+    let (clock, hand) = clock();
+    let sound = clock.clone();
+    let service = Scripted::new(&clock, move |_| {
+        let class = if sound.now().elapsed_since_start() < SECOND {
+            ErrorClass::Transient
+        } else {
+            ErrorClass::Permanent
+        };
+        (MS, Err(broken(class)))
+    });
+    let policy = Policy::builder().breaker(circuit()).clock(clock).build().expect("in range");
+    let backend = policy.over_one(service).expect("nothing to refuse");
+    for _ in 0..4 {
+        assert!(run(&hand, backend.call(Call::new(7))).is_err());
+    }
+    assert_eq!(backend.snapshot().circuits_open, 1);
+    hand.advance(SECOND * 2);
+    assert!(run(&hand, backend.call(Call::new(7))).is_err());
+    assert_eq!(backend.snapshot().circuits_open, 0);
+}

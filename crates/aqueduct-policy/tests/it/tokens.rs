@@ -197,3 +197,44 @@ fn what_waited_while_the_circuit_opened_is_not_sent_and_gives_its_token_back() {
     assert!(crowd.finish(&hand).iter().all(|(_, result)| result.is_ok()));
     assert_eq!(backend.snapshot().token_waits, before);
 }
+
+#[test]
+fn a_late_timer_delays_its_own_call_and_no_other() {
+    let (clock, hand) = clock();
+    let service = Scripted::echo(&clock);
+    let policy = Policy::builder().rate_limit(per_second(10, 1), Scope::Shared).clock(clock);
+    let backend = policy.build().expect("in range").over_one(service.clone()).expect("nothing to refuse");
+    let mut crowd = Crowd::new();
+    for request in 0..11 {
+        crowd.join(backend.call(Call::new(request)));
+    }
+    for _ in 0..16 {
+        crowd.settle();
+        // The timers ring up to 69 ms late.
+        hand.advance(MS * 70);
+    }
+    let times = service.times();
+    assert_eq!(times.len(), 11);
+    for (due, at) in (0..).map(|number| MS * 100 * number).zip(times) {
+        assert!(at >= due && at < due + MS * 70, "{at:?} for {due:?}");
+    }
+}
+
+#[test]
+fn a_newcomer_does_not_overtake_the_line() {
+    let (clock, hand) = clock();
+    let service = Scripted::echo(&clock);
+    let policy = Policy::builder().rate_limit(per_second(10, 1), Scope::Shared).clock(clock);
+    let backend = policy.build().expect("in range").over_one(service.clone()).expect("nothing to refuse");
+    let mut crowd = Crowd::new();
+    crowd.join(backend.call(Call::new(0)));
+    crowd.join(backend.call(Call::new(1)));
+    crowd.settle();
+    // The token of the second is there, and before it is looked at a third comes.
+    hand.advance(MS * 100);
+    let mut newcomer = std::pin::pin!(backend.call(Call::new(2)));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(newcomer.as_mut().poll(&mut context).is_pending());
+    crowd.settle();
+    assert_eq!(crowd.done.len(), 2);
+}
