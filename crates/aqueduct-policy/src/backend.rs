@@ -196,6 +196,23 @@ where
 {
     /// Makes a call through all layers of the policy.
     ///
+    /// # Errors
+    ///
+    /// As [`call_counted`](Self::call_counted).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call_counted`](Self::call_counted).
+    ///
+    /// # Panics
+    ///
+    /// As [`call_counted`](Self::call_counted).
+    pub async fn call(&self, call: Call<Req>) -> Result<S::Response, PolicyError<S::Error>> {
+        self.call_counted(call).await.map(|answered| answered.response)
+    }
+
+    /// Makes a call through all layers of the policy, and tells how many attempts it took.
+    ///
     /// The layers, outermost first. If two neighbours were swapped:
     ///
     /// * deadline and cache: looking into the cache, and waiting for a call of somebody else, would have no end.
@@ -219,23 +236,6 @@ where
     /// # Panics
     ///
     /// A system clock needs the time driver of a tokio runtime as soon as there is something to wait for.
-    pub async fn call(&self, call: Call<Req>) -> Result<S::Response, PolicyError<S::Error>> {
-        self.call_counted(call).await.map(|answered| answered.response)
-    }
-
-    /// Makes a call as [`call`](Self::call) does, and tells how many attempts it took.
-    ///
-    /// # Errors
-    ///
-    /// As [`call`](Self::call).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`call`](Self::call).
-    ///
-    /// # Panics
-    ///
-    /// As [`call`](Self::call).
     pub async fn call_counted(
         &self,
         call: Call<Req>,

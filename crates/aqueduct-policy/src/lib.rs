@@ -98,7 +98,7 @@
 //! # Sources
 //!
 //! The limits that adapt are those of Netflix concurrency-limits. The order of the layers is argued at
-//! [`Backend::call`]; that a rate limit belongs within the retry, and a deadline around all, is the experience of Beyer et
+//! [`Backend::call_counted`]; that a rate limit belongs within the retry, and a deadline around all, is the experience of Beyer et
 //! al., "Site Reliability Engineering", 2016, chapters 21 and 22.
 
 mod backend;

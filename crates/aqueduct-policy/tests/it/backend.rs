@@ -1,8 +1,10 @@
+use std::num::NonZeroUsize;
+
 use aqueduct_core::Classified;
 use aqueduct_policy::{Backend, Call, Endpoint, Policy, PolicyError, Refusal};
 use tower_service::Service;
 
-use crate::{Broken, SECOND, Scripted, clock, retries, run};
+use crate::{Broken, MS, PASSING, SECOND, Scripted, circuit, clock, retries, run};
 
 #[test]
 fn a_policy_without_layers_is_a_bare_call() {
@@ -57,4 +59,22 @@ fn a_call_under_way_is_small() {
     // Ten thousand in flight are 20 MB. It was 56 KB each when a layer took the future of the next one.
     let bytes = size_of_val(&backend.call(Call::new(7)));
     assert!(bytes <= 2_048, "{bytes}");
+}
+
+#[test]
+fn keys_are_bounded_and_those_with_an_open_circuit_are_kept() {
+    let (clock, hand) = clock();
+    let service =
+        Scripted::new(&clock, |request| (MS, if request == 0 { Err(PASSING) } else { Ok(request) }));
+    let keys = NonZeroUsize::new(100).expect("it is not zero");
+    let policy = Policy::builder().breaker(circuit()).keys_max(keys).clock(clock).build().expect("in range");
+    let backend = policy.over_one(service).expect("nothing to refuse");
+    for _ in 0..4 {
+        assert!(run(&hand, backend.call(Call::new(0).key("down"))).is_err());
+    }
+    for number in 0..500 {
+        assert!(run(&hand, backend.call(Call::new(1).key(format!("host {number}")))).is_ok());
+    }
+    let figures = backend.snapshot();
+    assert_eq!((figures.keys, figures.keys_displaced, figures.circuits_open), (100, 0, 1));
 }
