@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -72,6 +72,8 @@ struct Run<Req, E> {
     lane: Arc<Lane>,
     /// How many attempts were sent. Relaxed: only this call moves it, and reads it when they have ended.
     attempts: AtomicU32,
+    /// When the first one was sent, in nanoseconds of the clock. Relaxed, for the same reason.
+    sent_at: AtomicU64,
     /// The last error, for when the deadline comes. Guards nothing else.
     last: Mutex<Option<E>>,
 }
@@ -331,6 +333,7 @@ where
             deadline: own.earlier(call.deadline),
             lane,
             attempts: AtomicU32::new(0),
+            sent_at: AtomicU64::new(0),
             last: Mutex::new(None),
             call,
         }
@@ -423,7 +426,7 @@ where
         F: Fn(Kind) -> A,
         A: Future<Output = Result<S::Response, AttemptError<S::Error>>>,
     {
-        let mut course = Course::begin(run.begun, run.deadline);
+        let mut course = None;
         let mut kind = Kind::First;
         let mut held = Held { withdrawal: None, attempts: &run.attempts, before: 0 };
         loop {
@@ -446,6 +449,8 @@ where
                 return Err(run.failed(error));
             };
             let now = self.clock().now();
+            // Its time counts from when the first attempt was sent: a long wait for a place or a token is no reason to give up.
+            let course = course.get_or_insert_with(|| Course::begin(run.sent_at(), run.deadline));
             let next = course.fail(&retry.schedule, retry_after, now, &mut self.random());
             let delay = match next {
                 Next::Wait(delay) => delay,
@@ -549,7 +554,10 @@ where
             .endpoints
             .choose(&run.call.key)
             .map_err(|none| refused(RefusedBy::Endpoint, none.retry_after))?;
-        run.attempts.fetch_add(1, Ordering::Relaxed);
+        if run.attempts.fetch_add(1, Ordering::Relaxed) == 0 {
+            let at = self.clock().coarse().elapsed_since_start();
+            run.sent_at.store(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
         self.counts.sent(kind);
         let gate = self.gate(run).filter(|gate| gate.adapts());
         let begun = gate.map(|_| self.clock().now());
@@ -609,6 +617,10 @@ where
 impl<Req, E> Run<Req, E> {
     fn attempts(&self) -> u32 {
         self.attempts.load(Ordering::Relaxed)
+    }
+
+    fn sent_at(&self) -> Instant {
+        Instant::ZERO.after(Duration::from_nanos(self.sent_at.load(Ordering::Relaxed)))
     }
 
     /// Nothing under this lock panics, so a poisoned one still guards a whole error.

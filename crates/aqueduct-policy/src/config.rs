@@ -118,7 +118,8 @@ impl<C> Builder<C> {
         self
     }
 
-    /// Calls again what failed in passing. Its `time_max` is another deadline, the earlier one counts; its
+    /// Calls again what failed in passing. The `elapsed_max` of its schedule counts from when the first attempt was sent, so
+    /// no wait for a place or a token uses it up before. Its `time_max` is another deadline, the earlier one counts; its
     /// `attempt_time_max` is another [`attempt_timeout`](Self::attempt_timeout), the shorter one counts.
     pub fn retry(mut self, retry: aqueduct_retry::Config) -> Self {
         self.settings.retry = Some(retry);

@@ -241,3 +241,78 @@ fn who_leaves_the_queue_makes_room_in_it() {
     let done = crowd.finish(&hand);
     assert!(done.len() == 2 && done.iter().all(|(_, result)| result.is_ok()), "{done:?}");
 }
+
+/// Gives way to others before it answers, and never sees more callers than may be under way.
+#[derive(Clone)]
+struct Yielding(std::sync::Arc<std::sync::atomic::AtomicU32>);
+
+impl tower_service::Service<u32> for Yielding {
+    type Response = u32;
+    type Error = crate::Broken;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<u32, crate::Broken>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), crate::Broken>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: u32) -> Self::Future {
+        let under_way = std::sync::Arc::clone(&self.0);
+        Box::pin(async move {
+            use std::sync::atomic::Ordering::SeqCst;
+            let here = under_way.fetch_add(1, SeqCst) + 1;
+            let _leaves = Leaves(under_way);
+            tokio::task::yield_now().await;
+            Ok(here)
+        })
+    }
+}
+
+struct Leaves(std::sync::Arc<std::sync::atomic::AtomicU32>);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn no_turn_is_lost_between_threads() {
+    let policy = Policy::builder().concurrency(Concurrency::fixed(3)).build().expect("in range");
+    let backend = policy.over_one::<_, u32>(Yielding(std::sync::Arc::default())).expect("nothing to refuse");
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let backend = &backend;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                runtime.block_on(async {
+                    let tasks: Vec<_> = (0..8)
+                        .map(|task| {
+                            let backend = backend.clone();
+                            tokio::spawn(async move {
+                                for number in 0..200 {
+                                    let mut call =
+                                        Box::pin(backend.call(Call::new(0).tenant(format!("{thread}"))));
+                                    // Every third is polled once and dropped, if it is not done by then.
+                                    if number % 3 == task % 3 {
+                                        std::future::poll_fn(|cx| {
+                                            let _ = call.as_mut().poll(cx);
+                                            std::task::Poll::Ready(())
+                                        })
+                                        .await;
+                                        continue;
+                                    }
+                                    assert!(call.await.is_ok_and(|most| most <= 3));
+                                }
+                            })
+                        })
+                        .collect();
+                    for task in tasks {
+                        task.await.expect("it does not panic");
+                    }
+                });
+            });
+        }
+    });
+    let figures = backend.snapshot();
+    assert_eq!((figures.in_flight, figures.queued), (0, 0));
+}

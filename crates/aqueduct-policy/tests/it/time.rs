@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use aqueduct_core::Classified;
-use aqueduct_policy::{Call, Concurrency, Policy, PolicyError};
+use aqueduct_policy::{Call, Concurrency, Policy, PolicyError, Scope};
+use aqueduct_ratelimit::Quota;
 use aqueduct_retry::Deadline;
 
 use crate::{MS, PASSING, SECOND, Scripted, busy, circuit, clock, retries, run};
@@ -69,6 +70,20 @@ fn an_attempt_that_takes_too_long_has_failed_in_passing() {
     let figures = backend.snapshot();
     assert_eq!((figures.timeouts, figures.circuits_opened, figures.retries), (4, 1, 3));
     assert!(run(&hand, backend.call(Call::new(1))).is_err_and(|error| error.is_refusal()));
+}
+
+#[test]
+fn a_long_wait_for_the_first_token_is_no_reason_not_to_retry() {
+    let (clock, hand) = clock();
+    let service = Scripted::new(&clock, |_| (MS, Err(PASSING)));
+    let quota = Quota::new(1, SECOND * 60).expect("in range");
+    // The schedule begins no retry after 30 s.
+    let policy = Policy::builder().retry(retries(1, MS)).rate_limit(quota, Scope::Shared).clock(clock);
+    let backend = policy.build().expect("in range").over_one(service.clone()).expect("nothing to refuse");
+    for _ in 0..2 {
+        assert!(run(&hand, backend.call(Call::new(1))).is_err_and(|error| error.attempts() == 2));
+    }
+    assert_eq!(service.times(), [0, 60, 120, 180].map(|at| SECOND * at));
 }
 
 #[test]
