@@ -1,10 +1,13 @@
-use aqueduct_policy::{Backend, Call, Concurrency, Endpoint, Policy};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-const CALLS: u32 = 3_000;
+use aqueduct_policy::{Backend, Call, Concurrency, Endpoint, Policy, Scope};
+use aqueduct_ratelimit::Quota;
 
-use crate::{Crowd, MS, PASSING, Scripted, clock, retries, run, share};
+use crate::{Crowd, MS, PASSING, SECOND, Scripted, clock, retries, run, share};
+
+const CALLS: u32 = 3_000;
 
 #[test]
 fn a_backend_that_always_fails_is_called_by_the_budget_more_and_not_by_the_retries() {
@@ -73,4 +76,35 @@ fn with_one_of_three_endpoints_ten_times_slower_nine_tenths_of_the_goodput_are_l
     assert_eq!(good, CALLS as usize);
     let share = sound.as_secs_f64() / took.as_secs_f64();
     assert!(share >= 0.9, "{share}: {sound:?} and {took:?} {:?}", backend.snapshot().endpoints);
+}
+
+#[test]
+fn at_a_fifth_of_failures_the_quota_is_used_up_and_kept() {
+    let (clock, hand) = clock();
+    let (made, now) = (AtomicU32::new(0), clock.clone());
+    let service = Scripted::new(&clock, move |request| {
+        let fails = made.fetch_add(1, Ordering::Relaxed).is_multiple_of(5);
+        (MS * 20, if fails { Err(PASSING) } else { Ok(request) })
+    });
+    let quota = Quota::per_second(100).and_then(|quota| quota.with_burst(5)).expect("in range");
+    let policy = Policy::builder().retry(retries(3, MS * 50)).rate_limit(quota, Scope::PerKey).clock(clock);
+    let backend = policy.build().expect("in range").over_one(service.clone()).expect("nothing to refuse");
+    let mut crowd = Crowd::new();
+    for _ in 0..32 {
+        crowd.join(async {
+            let mut good = 0;
+            while now.now().elapsed_since_start() < SECOND * 60 {
+                good += usize::from(backend.call(Call::new(1).key("a")).await.is_ok());
+            }
+            good
+        });
+    }
+    let good: usize = crowd.finish(&hand).into_iter().map(|(_, good)| good).sum();
+    let times = service.times();
+    for (number, from) in times.iter().enumerate() {
+        let within = times.iter().skip(number).take_while(|at| **at - *from < SECOND).count();
+        assert!(within <= 105, "{within} in the second from {from:?}");
+    }
+    // A minute allows 6,000 attempts, and four of five succeed.
+    assert!(good * 100 >= 4_800 * 95, "{good} of 4,800");
 }
