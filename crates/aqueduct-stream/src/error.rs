@@ -118,6 +118,19 @@ pub enum SourceError {
         /// The place in it.
         offset: u64,
     },
+    /// A service that gives the input did not, or gave something else.
+    #[error("{source_name}: {message}")]
+    Remote {
+        /// The source.
+        source_name: String,
+        /// What is wrong.
+        message: String,
+        /// Of what class it is.
+        class: ErrorClass,
+        /// What the call said.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
     /// Reading failed.
     #[error("the input {} cannot be read", path.display())]
     Io {
@@ -133,6 +146,7 @@ impl Classified for SourceError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Io { .. } => ErrorClass::Permanent,
+            Self::Remote { class, .. } => *class,
             _ => ErrorClass::Invalid,
         }
     }
@@ -434,6 +448,17 @@ pub enum SinkError {
         #[source]
         source: std::io::Error,
     },
+    /// A service that takes results did not.
+    #[error("sink {sink}")]
+    Remote {
+        /// The sink.
+        sink: String,
+        /// Of what class it is.
+        class: ErrorClass,
+        /// What the call said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Any other failure of reading or writing.
     #[error("sink {sink}: {} cannot be written", path.display())]
     Io {
@@ -453,6 +478,7 @@ impl Classified for SinkError {
             Self::Unknown { .. } | Self::Shorter { .. } | Self::Table { .. } => ErrorClass::Invalid,
             Self::InUse { .. } => ErrorClass::Transient,
             Self::Sync { .. } | Self::Io { .. } => ErrorClass::Permanent,
+            Self::Remote { class, .. } => *class,
         }
     }
 }

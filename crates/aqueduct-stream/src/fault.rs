@@ -78,6 +78,10 @@ impl AsyncStage for Faulty<Arc<dyn AsyncStage>> {
         self.stage.close().await;
     }
 
+    fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.stage.figures()
+    }
+
     fn targets(&self) -> Vec<Arc<str>> {
         self.stage.targets()
     }
@@ -127,6 +131,10 @@ impl OrderedStage for Faulty<Arc<Mutex<dyn OrderedStage>>> {
 
     fn schema(&self) -> String {
         ordered(&self.stage).schema()
+    }
+
+    fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
+        ordered(&self.stage).figures()
     }
 
     fn targets(&self) -> Vec<Arc<str>> {

@@ -180,6 +180,11 @@ pub trait OrderedStage: Send {
     fn targets(&self) -> Vec<Arc<str>> {
         Vec::new()
     }
+
+    /// What it has to say of the run, by name, for the report at its end.
+    fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
 }
 
 /// A stage in its place: its name, its rule, and what it does.
@@ -238,7 +243,8 @@ impl Step {
     pub(crate) fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
         match &self.work {
             Work::Async(stage, _) => stage.figures(),
-            Work::Sync(_) | Work::Batch(_) | Work::Ordered(_) => serde_json::Map::new(),
+            Work::Ordered(stage) => ordered(stage).figures(),
+            Work::Sync(_) | Work::Batch(_) => serde_json::Map::new(),
         }
     }
 
