@@ -575,6 +575,11 @@ where
         if let Some(wait) = said.rest.filter(|_| self.is_limited()) {
             let wait = wait.min(REST_MAX);
             run.lane.rest(self.clock().now(), wait);
+            // Where nothing but the quota of all is known, it is what was used up: a bucket that fills meanwhile would give its
+            // burst at the end of the rest, and be refused again.
+            if let Some(shared) = self.shared.as_ref().filter(|_| run.lane.line.is_none()) {
+                shared.drain(wait);
+            }
             self.observer.tell(&Event::Paused { key: &run.call.key, wait });
         }
         if let Some(permit) = permit {

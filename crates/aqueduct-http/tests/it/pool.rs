@@ -64,7 +64,8 @@ async fn a_host_never_has_more_calls_than_allowed() {
         ends(call).await;
     }
     let counts = server.counts();
-    assert_eq!(counts.busy_max, 3);
+    // Two at least were at once, or nothing was shown; a busy machine may not get to the third.
+    assert!((2..=3).contains(&counts.busy_max), "{counts:?}");
     // One that is late on its way back to the pool may overlap with the next.
     assert!(counts.open_max <= 6, "{counts:?}");
     assert_eq!(client.snapshot(), Snapshot { hosts: 1, calls: 0 });

@@ -120,6 +120,27 @@ fn too_many_requests_pauses_the_key_and_not_the_circuit() {
     assert_eq!(backend.snapshot().circuits_opened, 0);
 }
 
+/// A bucket that filled while the key rested gave its burst at the end of each rest, and got the next 429 for it.
+#[test]
+fn after_a_pause_a_quota_of_all_begins_with_an_empty_bucket() {
+    let (clock, hand) = clock();
+    let first = Arc::new(AtomicU32::new(0));
+    let service = Scripted::new(&clock, move |request| match first.fetch_add(1, Ordering::Relaxed) {
+        0 => (MS, Err(busy(5))),
+        _ => (MS, Ok(request)),
+    });
+    let quota = Quota::per_second(10).expect("in range");
+    let policy = Policy::builder().rate_limit(quota, Scope::Shared).clock(clock).build().expect("in range");
+    let backend = policy.over_one(service.clone()).expect("nothing to refuse");
+    for number in 0..9 {
+        let _ = run(&hand, backend.call(Call::new(number)));
+    }
+    let times = service.times();
+    let gaps: Vec<std::time::Duration> = times.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
+    assert!(times[1] >= SECOND * 5, "{times:?}");
+    assert!(gaps.iter().all(|gap| *gap >= SECOND / 10), "{gaps:?}");
+}
+
 #[test]
 fn too_many_requests_opens_no_circuit_however_often() {
     let (clock, hand) = clock();

@@ -77,6 +77,9 @@ pub(super) fn answer(asked: &Asked<'_>) -> Answer {
         ("big", bytes) => get(asked, || shapes::big(bytes)),
         ("bomb", "") => get(asked, || shapes::bomb(asked)),
         ("redirect", to) => get(asked, || redirect(asked, to)),
+        _ if asked.script.any_path && pages::named(asked, path).is_some() => {
+            get(asked, || pages::page(asked, pages::last(path)))
+        }
         _ => Answer::error(StatusCode::NOT_FOUND, "there is no such route; GET / lists them"),
     }
 }

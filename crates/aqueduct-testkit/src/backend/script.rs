@@ -26,6 +26,7 @@ pub struct Script {
     pub(super) retry_after: RetryAfter,
     pub(super) outages: Vec<Outage>,
     pub(super) pages: Arc<BTreeMap<String, Page>>,
+    pub(super) any_path: bool,
     pub(super) records: u64,
     pub(super) keys: Keys,
     pub(super) keys_max: usize,
@@ -157,6 +158,7 @@ impl Script {
             retry_after: RetryAfter::Seconds,
             outages: Vec::new(),
             pages: Arc::default(),
+            any_path: false,
             records: RECORDS_DEFAULT,
             keys: Keys::Honoured,
             keys_max: KEYS_DEFAULT,
@@ -262,6 +264,13 @@ impl Builder {
     /// Sets the pages that there are, by their names. Default: none.
     pub fn pages(mut self, pages: impl IntoIterator<Item = (String, Page)>) -> Self {
         self.0.pages = Arc::new(pages.into_iter().collect());
+        self
+    }
+
+    /// Shows a page under every path that ends in its name, whatever host was meant: the backend plays a whole web. Default
+    /// false.
+    pub fn any_path(mut self, any_path: bool) -> Self {
+        self.0.any_path = any_path;
         self
     }
 

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use super::summary::{CHARS_PER_TOKEN, cut, summary, text_of, tokens};
-use super::{Asked, hash};
+use super::{Asked, hash, pages};
 use crate::backend::answer::Answer;
 
 /// A chat completion in OpenAI's shape.
@@ -172,9 +172,13 @@ fn urls_in(text: &str) -> Vec<&str> {
 
 /// Reads a page of this backend itself. It asks no network: any other address cannot be read.
 fn read(asked: &Asked<'_>, url: &str) -> Option<String> {
-    let path = asked.origins.iter().find_map(|origin| url.strip_prefix(origin.as_str()))?;
-    let name = path.strip_prefix("/pages/")?;
-    let name = name.split(['?', '#']).next().unwrap_or(name);
-    let page = asked.script.pages.get(&super::decoded(name)).filter(|page| page.readable)?;
+    let plain = url.split(['?', '#']).next().unwrap_or(url);
+    let page = if asked.script.any_path {
+        pages::named(asked, plain)
+    } else {
+        let path = asked.origins.iter().find_map(|origin| plain.strip_prefix(origin.as_str()))?;
+        asked.script.pages.get(&super::decoded(path.strip_prefix("/pages/")?))
+    };
+    let page = page.filter(|page| page.readable)?;
     Some(text_of(&String::from_utf8_lossy(&page.html)))
 }

@@ -5,25 +5,46 @@ const SENTENCES: usize = 3;
 /// A text without a full stop is cut here.
 const CHARS_MAX: usize = 600;
 
-/// Gives what the models of a backend make of a text: its first three sentences, 600 letters at most, with single spaces.
-/// For who checks results.
+/// Fewer words are a heading or a slogan, where there are sentences.
+const WORDS_MIN: usize = 5;
+
+/// Gives what the models of a backend make of a text: its first three sentences of five words or more, and where there is
+/// none, its beginning; 600 letters at most, with single spaces. For who checks results.
 #[must_use]
 pub fn summary(text: &str) -> String {
     let mut summary = String::new();
+    let mut sentence: Vec<&str> = Vec::new();
     let mut sentences = 0;
     for word in text.split_whitespace() {
-        if !summary.is_empty() {
-            summary.push(' ');
-        }
-        summary.push_str(word);
+        sentence.push(word);
         let ends =
             word.ends_with(['!', '?']) || word.strip_suffix('.').is_some_and(|last| !is_abbreviation(last));
-        sentences += usize::from(ends);
+        if ends {
+            if sentence.len() >= WORDS_MIN {
+                join(&mut summary, &sentence);
+                sentences += 1;
+            }
+            sentence.clear();
+        }
         if sentences == SENTENCES || summary.len() >= CHARS_MAX {
             break;
         }
     }
+    if sentences == 0 {
+        // A word has a letter at least, so this is more than enough of them.
+        let words: Vec<&str> = text.split_whitespace().take(CHARS_MAX).collect();
+        join(&mut summary, &words);
+    }
     cut(&summary, CHARS_MAX).to_owned()
+}
+
+fn join(summary: &mut String, words: &[&str]) {
+    for word in words {
+        if !summary.is_empty() {
+            summary.push(' ');
+        }
+        summary.push_str(word);
+    }
 }
 
 /// Tells whether a full stop behind a word is its own: `e.g`, `U.S`, `Dr`.
@@ -80,8 +101,12 @@ mod tests {
 
     #[test]
     fn a_summary_is_the_first_three_sentences() {
-        let text = "One is  here.\nTwo, e.g. Dr. No!\n\nIs it three? Four is left out.";
-        assert_eq!(summary(text), "One is here. Two, e.g. Dr. No! Is it three?");
+        let text = "A slogan. Here is the  first one.\nThe second names e.g. Dr. No!\n\nIs that all of three? A fourth is left out.";
+        assert_eq!(
+            summary(text),
+            "Here is the first one. The second names e.g. Dr. No! Is that all of three?"
+        );
+        assert_eq!(summary("Short. And  short."), "Short. And short.");
         assert_eq!(summary(&"word ".repeat(1_000)).chars().count(), 600);
         assert_eq!(summary(""), "");
     }
