@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use crate::Result;
 use crate::process::{self, Root};
 
-/// The highest floor whose crates people use alone; what stands above is put together from them.
-const FLOOR_MAX: u32 = 2;
+/// The highest floor whose crates people use alone; what stands above puts a pipeline together from them.
+const FLOOR_MAX: u32 = 3;
 
 /// What a package may hold.
 const BELONGS: &[&str] =

@@ -11,6 +11,7 @@ mod init;
 mod preview;
 mod run;
 mod shell;
+mod stand_in;
 mod status;
 mod store;
 mod test;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::cases::Test;
-pub(crate) use self::demo::{Demo, DemoBackend};
+pub(crate) use self::demo::{Demo, DemoBackend, DemoPart};
 pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
 pub(crate) use self::upkeep::{Checkpoint, Clean, NEWEST, Store};
 
@@ -51,8 +51,7 @@ pub(crate) enum Command {
     /// Looks after what a pipeline has stored
     #[command(subcommand)]
     Store(Store),
-    /// Shows what Aqueduct does, without a network
-    #[command(subcommand)]
+    /// Shows a pipeline at work on a service that misbehaves, without a network
     Demo(Demo),
     /// Prints a JSON Schema of the pipeline file, for editors
     Schema,
@@ -122,6 +121,21 @@ pub(crate) struct Run {
     pub(crate) output: Output,
 }
 
+impl Run {
+    /// Runs a file with nothing else said.
+    pub(crate) fn of(file: PipelineFile, output: Output) -> Self {
+        Self {
+            file,
+            limit: None,
+            dry_run: false,
+            resume: None,
+            rollback: false,
+            accept_change: false,
+            output,
+        }
+    }
+}
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   aqueduct completions bash > ~/.local/share/bash-completion/completions/aqueduct
@@ -174,7 +188,8 @@ pub(crate) struct Output {
     /// How results are printed: for people, as one JSON document, or as JSON lines
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub(crate) output: Format,
-    /// Say more: every setting and where it came from, the figures of each stage, what programs write to standard error
+    /// Say more: every setting and where it came from, each request and what became of it, the figures of each stage, what
+    /// programs write to standard error
     #[arg(short, long)]
     pub(crate) verbose: bool,
 }

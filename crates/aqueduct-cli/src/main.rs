@@ -6,6 +6,7 @@ mod ask;
 mod commands;
 mod exit;
 mod flags;
+mod log;
 mod output;
 mod progress;
 mod reference;

@@ -2,6 +2,7 @@
 
 mod alert;
 mod assert;
+mod budget;
 mod dedupe;
 mod exec;
 mod filter;
@@ -11,62 +12,25 @@ mod sample;
 mod source;
 mod split;
 
-use std::ffi::OsString;
 use std::sync::Arc;
 
-use aqueduct_core::{Clock, ErrorClass, ShutdownSignal};
-use aqueduct_metrics::Registry;
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    CsvSink, Fault, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, Progress,
-    Resume, SqliteSink, StageError, StderrLines, StdoutSink,
+    CsvSink, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, SqliteSink,
+    StdoutSink,
 };
 
-use crate::error::EvaluationError;
-use crate::spec::{Guarantee, OnError, PipelineSpec, RetrySpec, SinkKind, StageKind, StageSpec};
-
-/// What a run is given besides its file.
-#[derive(Clone, Debug)]
-pub struct RunRequest {
-    /// Reads at most this many items.
-    pub limit: Option<u64>,
-    /// Goes back to a kept checkpoint first.
-    pub resume: Option<Resume>,
-    /// Runs although the source, a state's meaning or columns have changed.
-    pub accept_change: bool,
-    /// Where time comes from.
-    pub clock: Clock,
-    /// Who may ask the run to drain or stop.
-    pub shutdown: ShutdownSignal,
-    /// Where live figures go.
-    pub progress: Arc<Progress>,
-    /// Where metrics are registered.
-    pub metrics: Registry,
-    /// How stages fail before they work, by the name of the stage. For tests of pipelines.
-    pub faults: Vec<(String, Fault)>,
-    /// What `PATH` holds, to look for the programs of exec stages before anything is read. Without it, a missing
-    /// one shows with its first item.
-    pub search_path: Option<OsString>,
-    /// Who gets what the programs of exec stages write to standard error, each line behind the name of its stage.
-    pub stderr_lines: Option<StderrLines>,
-}
-
-impl Default for RunRequest {
-    fn default() -> Self {
-        Self {
-            limit: None,
-            resume: None,
-            accept_change: false,
-            clock: Clock::system(),
-            shutdown: ShutdownSignal::never(),
-            progress: Arc::default(),
-            metrics: Registry::default(),
-            faults: Vec::new(),
-            search_path: None,
-            stderr_lines: None,
-        }
-    }
-}
+use crate::allowance::Allowance;
+use crate::connectors::backend::Backend;
+use crate::connectors::figures::Figures;
+use crate::connectors::http::sink::HttpSink;
+use crate::connectors::http::stage::Http;
+use crate::connectors::model::{Asked, Model};
+use crate::request::RunRequest;
+use crate::spec::{
+    Guarantee, HttpSinkSpec, HttpSpec, ModelSpec, OnError, PipelineSpec, RetrySpec, SinkKind, StageKind,
+    StageSpec,
+};
 
 /// Builds the pipeline that a file describes. Nothing is opened or read yet.
 #[must_use = "a pipeline does nothing until it runs"]
@@ -78,8 +42,12 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
         stderr_lines: request.stderr_lines.clone(),
     };
     let faults = request.faults.clone();
+    let (progress, shutdown) = (Arc::clone(&request.progress), request.shutdown.clone());
+    let backends: Vec<Arc<Backend>> =
+        spec.backends.iter().map(|backend| Backend::new(backend, spec, &request)).collect();
+    let allowances: Vec<_> = spec.budget.iter().map(Allowance::new).collect();
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
-    pipeline = source::add(pipeline, spec);
+    pipeline = source::add(pipeline, spec, &backends);
     pipeline = pipeline.on_error(rule(spec.source.on_error));
     for stage in &spec.stages {
         pipeline = match &stage.kind {
@@ -117,6 +85,42 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
             StageKind::Assert { when, message } => {
                 pipeline.stage(&stage.name, assert::Assert::new(when, message.as_deref()))
             }
+            StageKind::Budget { draw, cost } => {
+                let budget = budget::Budget { allowance: Arc::clone(&allowances[*draw]), cost: cost.clone() };
+                pipeline.ordered_stage(&stage.name, budget)
+            }
+            StageKind::Http(http) => {
+                let scope = format!("{}/{}/", spec.name, stage.name);
+                let http = Http {
+                    spec: HttpSpec::clone(http),
+                    backend: Arc::clone(&backends[http.backend]),
+                    allowance: http.draw.map(|draw| Arc::clone(&allowances[draw])),
+                    scope,
+                    progress: Arc::clone(&progress),
+                    figures: Figures::default(),
+                };
+                let journal = http.spec.journal;
+                let pipeline = pipeline.async_stage(&stage.name, http);
+                if journal { pipeline.journalled() } else { pipeline }
+            }
+            StageKind::Model(model) => {
+                let allowance = |draw: Option<usize>| draw.map(|draw| Arc::clone(&allowances[draw]));
+                let model = Model {
+                    spec: ModelSpec::clone(model),
+                    backend: Arc::clone(&backends[model.backend]),
+                    pages: model.pages.map(|pages| Arc::clone(&backends[pages])),
+                    tokens: allowance(model.draw_tokens),
+                    allowance: allowance(model.draw),
+                    scope: format!("{}/{}/", spec.name, stage.name),
+                    clock: clock.clone(),
+                    progress: Arc::clone(&progress),
+                    figures: Figures::default(),
+                    asked: Asked::default(),
+                };
+                let journal = model.spec.journal;
+                let pipeline = pipeline.async_stage(&stage.name, model);
+                if journal { pipeline.journalled() } else { pipeline }
+            }
             StageKind::Exec(exec) => {
                 let exec = exec::stage(spec, &stage.name, exec, &programs)
                     .expect("the file's ranges lie within those of the stage");
@@ -150,6 +154,13 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                     csv = csv.with_columns(columns.iter().map(|column| column.expose()));
                 }
                 pipeline.sink(&sink.name, csv)
+            }
+            SinkKind::Http(http) => {
+                let size = http.batch_items.unwrap_or(spec.settings.write_size.value);
+                let scope = format!("{}/{}/", spec.name, sink.name);
+                let backend = Arc::clone(&backends[http.backend]);
+                let http = HttpSink::new(HttpSinkSpec::clone(http), size, backend, scope, shutdown.clone());
+                pipeline.sink(&sink.name, http)
             }
             SinkKind::Stdout => pipeline.sink(&sink.name, StdoutSink::new()),
         };
@@ -207,8 +218,10 @@ fn rule(on_error: OnError) -> Rule {
 
 fn stage_rule(spec: &PipelineSpec, stage: &StageSpec) -> aqueduct_stream::Rule {
     let mut rule = aqueduct_stream::Rule::new(rule(stage.on_error));
+    // What calls a backend keeps to its rules, and three retries around three retries would be fifteen.
+    let calls = matches!(stage.kind, StageKind::Http(_) | StageKind::Model(_));
     let retry = stage.retry.unwrap_or(RetrySpec {
-        attempts: rule.schedule.retries_max() + 1,
+        attempts: if calls { 1 } else { rule.schedule.retries_max() + 1 },
         delay: aqueduct_stream::Rule::FIRST_DELAY,
         elapsed_max: None,
     });
@@ -224,9 +237,4 @@ fn stage_rule(spec: &PipelineSpec, stage: &StageSpec) -> aqueduct_stream::Rule {
         rule.schedule = schedule;
     }
     rule
-}
-
-/// An expression that fails on an item fails on it again.
-fn stage_error(what: &str, error: EvaluationError) -> StageError {
-    StageError::new(ErrorClass::Permanent, what.to_owned()).with_source(error)
 }

@@ -24,9 +24,10 @@ use aqueduct_stream::{CsvHeader, Fault, Report, RunFailure, StageError};
 
 use self::places::Places;
 use self::read::{Input, ScriptedFault, Which};
-use crate::assembly::{RunRequest, assemble};
+use crate::assembly::assemble;
 use crate::error::ConfigErrors;
 use crate::inspect::ledger_path;
+use crate::request::RunRequest;
 use crate::spec::{PipelineSpec, SourceKind};
 
 pub use self::read::{Case, CaseFileError, Cases};
@@ -109,8 +110,16 @@ pub(crate) struct Outcome {
     pub(crate) offsets: Vec<u64>,
 }
 
-/// Runs one case of a pipeline whose file was read for it. `search_path` is what `PATH` holds, for the programs of
-/// exec stages: they run for real.
+/// What a case gets from outside, where its stages work for real.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// What `PATH` holds, for the programs of exec stages.
+    pub search_path: Option<OsString>,
+    /// The base URLs of what plays the services of the pipeline; none where they are called.
+    pub stand_in: Vec<String>,
+}
+
+/// Runs one case of a pipeline whose file was read for it.
 ///
 /// # Errors
 ///
@@ -122,7 +131,7 @@ pub(crate) struct Outcome {
 pub async fn run_case(
     case: &Case,
     mut spec: PipelineSpec,
-    search_path: Option<OsString>,
+    surroundings: Surroundings,
 ) -> Result<CaseResult, CaseError> {
     let folder = tempfile::tempdir()?;
     let input = read_input(case, &spec)?;
@@ -131,7 +140,9 @@ pub async fn run_case(
     let (clock, manual) = Clock::manual(case.clock);
     let (shutdown, signal) = Shutdown::new();
     let faults = case.faults.iter().map(|fault| (fault.stage.clone(), scripted(fault, &offsets))).collect();
-    let request = RunRequest { clock, shutdown: signal, faults, search_path, ..RunRequest::default() };
+    let Surroundings { search_path, stand_in } = surroundings;
+    let request =
+        RunRequest { clock, shutdown: signal, faults, search_path, stand_in, ..RunRequest::default() };
     let pipeline = assemble(&spec, request);
     let ran = drive::drive(pipeline, &manual, &shutdown).await;
     let mut outcome = Outcome {

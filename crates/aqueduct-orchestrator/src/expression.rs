@@ -18,6 +18,7 @@ mod cvss;
 mod evaluate;
 mod fault;
 mod functions;
+mod html;
 mod interpreter;
 mod limits;
 mod parse;
@@ -35,6 +36,7 @@ use self::program::{CompareOp, Literal, Node};
 use crate::error::{EvaluationError, ExpressionError};
 
 pub use self::cvss::cvss_base_score;
+pub use self::html::html_text;
 pub use self::value::{Type, Value};
 
 /// A compiled expression. Threads share one.

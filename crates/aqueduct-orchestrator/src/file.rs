@@ -5,6 +5,8 @@
 //! after an error, so that all of them are reported at once. References such as `${env:X}` are resolved last, on
 //! single values, and never shown resolved.
 
+mod backends;
+mod calls;
 mod diagnostics;
 pub(crate) mod keys;
 mod overrides;
@@ -16,6 +18,7 @@ mod sections;
 mod sinks;
 mod sources;
 mod stages;
+mod stand_in;
 mod tree;
 mod ways;
 

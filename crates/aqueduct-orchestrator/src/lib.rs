@@ -71,9 +71,11 @@
 //! CEL is the language of <https://github.com/google/cel-spec>; the parser and the interpreter are crate `cel`.
 //! CVSS is FIRST's specification of version 3.1, see [`cvss_base_score`].
 
+mod allowance;
 mod assembly;
 pub mod cases;
 mod clean;
+mod connectors;
 mod error;
 mod expression;
 mod file;
@@ -81,24 +83,30 @@ mod inspect;
 mod outputs;
 mod redacted;
 pub mod reference;
+mod request;
 pub mod schema;
 mod settings;
 mod spec;
 mod suggest;
+mod template;
 mod upkeep;
 mod verify;
 
-pub use assembly::{RunRequest, assemble};
+pub use assembly::assemble;
 pub use clean::{CleanError, CleanPlan, CleanScope, vacuum};
 pub use error::{ConfigError, ConfigErrors, CvssError, EvaluationError, ExpressionError, Place};
-pub use expression::{Engine, Expression, Type, Value, cvss_base_score};
+pub use expression::{Engine, Expression, Type, Value, cvss_base_score, html_text};
 pub use file::{Inputs, Override};
 pub use inspect::{InspectError, Inspection, ledger_path};
 pub use redacted::Redacted;
+pub use request::RunRequest;
 pub use settings::{Origin, Ratio, Setting, SettingLine, Settings};
 pub use spec::{
-    CsvSpec, ExecSpec, Feed, FilesSpec, Guarantee, OnError, Otherwise, PipelineSpec, RetrySpec, SinkKind,
-    SinkSpec, SourceKind, SourceSpec, StageKind, StageSpec, StdinSpec,
+    AllowanceSpec, BackendSpec, Balance, ClientSpec, Concurrency, CsvSpec, ExecSpec, Feed, FilesSpec,
+    Guarantee, HttpSinkSpec, HttpSourceSpec, HttpSpec, Method, ModelShape, ModelSpec, OnError, Otherwise,
+    Paging, PipelineSpec, RetrySpec, Scope, SinkFormat, SinkKind, SinkSpec, SourceKind, SourceSpec,
+    StageKind, StageSpec, StandInSpec, StatusRange, Statuses, StdinSpec, Target,
 };
+pub use template::Template;
 pub use upkeep::{Upkeep, UpkeepError, hold};
 pub use verify::{Finding, InspectedStore, Severity, Verification, inspect_stores, verify};

@@ -16,7 +16,8 @@ pub fn config_markdown() -> String {
          A flag wins over the environment, the environment over the file, the file over the default. `--set` takes\n\
          `path=value`, such as `--set run.workers=4`, or `--set sink.results.table=t` with the name of a stage or a\n\
          sink in the middle. Unknown keys are errors. In paths, tables, keys, columns and kept fields `${env:NAME}`\n\
-         and `${file:PATH}` are replaced by a variable and by the content of a file; a plain `${` is written `$${`.\n\
+         and `${file:PATH}` are replaced by a variable and by the content of a file; `${env:NAME:-TEXT}` is TEXT where the\n\
+         variable is not set; a plain `${` is written `$${`.\n\
          Errors and reports show the reference and never its value. Relative paths start at the folder of the\n\
          pipeline file.\n\n\
          Stages run in the order of the file. Without `branch`, stages and sinks take what no `route` has sent away.\n\
@@ -78,6 +79,7 @@ fn takes(kind: Kind) -> String {
         Kind::Expressions => "table of expressions".to_owned(),
         Kind::List | Kind::Words => "list of texts".to_owned(),
         Kind::Texts => "table of texts".to_owned(),
+        Kind::Integers => "table of integers".to_owned(),
         Kind::Character => "one ASCII character".to_owned(),
         Kind::Boolean => "true or false".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),

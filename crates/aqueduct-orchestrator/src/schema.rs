@@ -86,6 +86,9 @@ fn value(sections: &[Section], heading: &str, key: &Key) -> Value {
         }),
         Kind::Words => json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
         Kind::Texts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Kind::Integers => {
+            json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } })
+        }
         Kind::Character => json!({ "type": "string", "pattern": "^[\\x00-\\x7f]$" }),
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Choice(words) => json!({ "type": "string", "enum": words }),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::error::{ConfigError, Place};
 use crate::redacted::Redacted;
 
-pub(crate) use self::variables::{Takes, VARIABLES};
+pub(crate) use self::variables::{Takes, VARIABLES, Variables};
 
 /// Values that hold when nothing is written, each with its reason.
 pub(crate) mod defaults {
@@ -54,6 +54,39 @@ pub(crate) mod defaults {
     pub(crate) const EXEC_RESTARTS_MAX: u64 = ExecBuilder::RESTARTS_MAX as u64;
     pub(crate) const EXEC_RESTART_WINDOW_SECONDS: f64 = ExecBuilder::RESTART_WINDOW.as_secs() as f64;
     pub(crate) const EXEC_GRACE_SECONDS: f64 = ExecBuilder::GRACE.as_secs() as f64;
+    /// Requirement E2: what a stranger's service is sure to bear.
+    pub(crate) const REQUESTS_PER_MINUTE: u64 = 60;
+    /// Requirement E4, with the two delays below: 2, 4 and 8 seconds.
+    pub(crate) const RETRIES: u64 = 3;
+    pub(crate) const RETRY_DELAY_SECONDS: f64 = 2.0;
+    pub(crate) const RETRY_DELAY_MAX_SECONDS: f64 = 60.0;
+    /// A service of which a third of the calls fails still gets each of them repeated. One that is down costs half as much
+    /// again, and not four times as much, until its circuit opens.
+    pub(crate) const RETRY_BUDGET_RATIO: f64 = 0.5;
+    /// Requirement E3, and so is the time that a circuit stays open.
+    pub(crate) const BREAKER_FAILURES: u64 = 5;
+    pub(crate) const BREAKER_OPEN_SECONDS: u64 = 300;
+    /// More than three hosts' connections, so that one slow host leaves room.
+    pub(crate) const CALLS_MAX: u64 = 64;
+    /// Longer than a page takes, and shorter than people wait.
+    pub(crate) const CALL_TIMEOUT_SECONDS: f64 = 30.0;
+    /// Room for four attempts, their waits, and a minute in the queue of the quota.
+    pub(crate) const DEADLINE_SECONDS: f64 = 300.0;
+    /// Requirement E1, and so are the connections to each.
+    pub(crate) const POOL_HOSTS: u64 = 10;
+    pub(crate) const CONNECTIONS_PER_HOST: u64 = 20;
+    /// A healthy host answers in a tenth of it, from anywhere.
+    pub(crate) const CONNECT_TIMEOUT_SECONDS: f64 = 10.0;
+    /// Most pages are a hundredth of it.
+    pub(crate) const RESPONSE_BYTES_MAX: u64 = 10 * 1024 * 1024;
+    /// Sites need one or two: to https, and to the name with www.
+    pub(crate) const REDIRECTS_MAX: u64 = 5;
+    /// Some fifteen thousand tokens: a long page, and a tenth of what models take.
+    pub(crate) const TEXT_CHARS_MAX: u64 = 60_000;
+    /// Requirement E14.
+    pub(crate) const PAGE_SIZE: u64 = 1000;
+    /// Four times the calls under way, so that items of an open circuit leave room for others.
+    pub(crate) const HTTP_IN_FLIGHT: u64 = 256;
     /// Requirement B10.
     pub(crate) const WORKERS_PER_CORE: u64 = 2;
     /// Requirement A2: entries of the first cache level.
@@ -125,8 +158,8 @@ pub struct Settings {
     pub workers: Setting<usize>,
     /// The most items in one batch. Default 100.
     pub batch_size: Setting<usize>,
-    /// The most rows in one write to a database. Default 100. Kept for sinks that write without an epoch, which do
-    /// not exist yet: an epoch is one transaction whatever its size.
+    /// The most results in one call of a sink that sends them elsewhere. Default 100. A write to a database has
+    /// none: an epoch is one transaction whatever its size.
     pub write_size: Setting<usize>,
     /// A named checkpoint is kept every so many batches. Default 10.
     pub checkpoint_interval: Setting<u64>,
@@ -188,7 +221,7 @@ impl Settings {
             line("run.max_elapsed_seconds", &seconds, true),
             line("run.allowed_dead_letter_ratio", &self.allowed_dead_letter_ratio, true),
             line("data_dir", &self.data_dir, true),
-            line("BATCH_SIZE (writes)", &self.write_size, false),
+            line("BATCH_SIZE (writes)", &self.write_size, true),
             line("MEMORY_CACHE_SIZE", &self.memory_cache_entries, false),
             line("AQUEDUCT_CACHE_NODES", &self.cache_nodes, false),
             self.redis_url.as_ref().map_or_else(|| unset("REDIS_URL"), |url| line("REDIS_URL", url, false)),
@@ -220,21 +253,18 @@ pub(crate) struct WrittenSettings {
     pub(crate) data_dir: Option<Written<Redacted>>,
 }
 
-/// Joins what was written with the environment and the defaults. Wrong variables are noted in `errors`.
+/// Joins what was written with the environment and the defaults.
 pub(crate) fn resolve(
     written: WrittenSettings,
     pipeline: &str,
     cores: usize,
-    environment: &dyn Fn(&str) -> Option<String>,
-    errors: &mut Vec<ConfigError>,
+    variables: &Variables,
 ) -> Settings {
-    let mut variables = variables::read(environment, errors);
     let cores = u64::try_from(cores.max(1)).unwrap_or(u64::MAX);
     let workers = cores.saturating_mul(defaults::WORKERS_PER_CORE).min(1024);
     let data_dir = Redacted::plain(format!(".aqueduct/{pipeline}"));
     let integer = |written, names: &[&'static str], default| {
-        let variable =
-            names.iter().find_map(|name| variables.integers.get(name).map(|value| (*name, *value)));
+        let variable = names.iter().find_map(|name| variables.integer(name));
         join(written, variable, default)
     };
     Settings {
@@ -264,8 +294,8 @@ pub(crate) fn resolve(
             Ratio::checked,
         ),
         data_dir: join(written.data_dir, None, data_dir),
-        redis_url: variables.texts.remove("REDIS_URL").map(|value| variable("REDIS_URL", value)),
-        otel_endpoint: variables.texts.remove("OTEL_ENDPOINT").map(|value| variable("OTEL_ENDPOINT", value)),
+        redis_url: variables.text("REDIS_URL").map(|value| variable("REDIS_URL", value)),
+        otel_endpoint: variables.text("OTEL_ENDPOINT").map(|value| variable("OTEL_ENDPOINT", value)),
     }
 }
 
@@ -274,7 +304,7 @@ fn variable<T>(name: &'static str, value: T) -> Setting<T> {
 }
 
 /// The strongest of the values.
-fn join<T>(
+pub(crate) fn join<T>(
     written: Option<Written<T>>,
     from_environment: Option<(&'static str, T)>,
     default: T,

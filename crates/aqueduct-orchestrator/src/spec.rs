@@ -1,5 +1,8 @@
 //! What a pipeline file means: checked, complete, ready to be assembled.
 
+mod backend;
+mod model;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +15,12 @@ use crate::expression::Expression;
 use crate::redacted::Redacted;
 use crate::settings::Settings;
 
+pub use self::backend::{
+    AllowanceSpec, BackendSpec, Balance, ClientSpec, Concurrency, HttpSinkSpec, HttpSourceSpec, HttpSpec,
+    Method, Paging, Scope, SinkFormat, StandInSpec, StatusRange, Statuses, Target,
+};
+pub use self::model::{ModelShape, ModelSpec};
+
 /// A pipeline, checked. Every default is filled in, every expression compiled, every name resolved.
 #[derive(Debug)]
 pub struct PipelineSpec {
@@ -23,6 +32,10 @@ pub struct PipelineSpec {
     pub guarantee: Option<Guarantee>,
     /// Where items come from.
     pub source: SourceSpec,
+    /// What calls go to, those of stages that name none included.
+    pub backends: Vec<BackendSpec>,
+    /// What a run may use, by the order of the file.
+    pub budget: Vec<AllowanceSpec>,
     /// What happens to them, in order.
     pub stages: Vec<StageSpec>,
     /// Where they go; at least one of them takes the items themselves.
@@ -33,6 +46,8 @@ pub struct PipelineSpec {
     pub overflow: Overflow,
     /// What stays of checkpoints and dead letters.
     pub retention: Retention,
+    /// What plays the services, unless they are called.
+    pub stand_in: Option<StandInSpec>,
 }
 
 impl PipelineSpec {
@@ -103,6 +118,8 @@ pub enum SourceKind {
         /// The fields of each item, in the order of the file. At least one, each name once.
         fields: Vec<(String, GeneratorField)>,
     },
+    /// A list that a service gives page by page.
+    Http(Box<HttpSourceSpec>),
 }
 
 impl SourceKind {
@@ -114,7 +131,7 @@ impl SourceKind {
                 Some(files.line_bytes_max)
             }
             Self::Stdin { line_bytes_max, .. } => Some(*line_bytes_max),
-            Self::Generator { .. } => None,
+            Self::Generator { .. } | Self::Http(_) => None,
         }
     }
 }
@@ -133,6 +150,7 @@ impl fmt::Display for SourceKind {
                 write!(f, "generator, {count} items of seed {seed}")
             }
             Self::Generator { count: None, seed, .. } => write!(f, "generator, endless items of seed {seed}"),
+            Self::Http(http) => write!(f, "http {}", http.url),
         }
     }
 }
@@ -295,6 +313,17 @@ pub enum StageKind {
     },
     /// Gives items to a program.
     Exec(Box<ExecSpec>),
+    /// Makes a call for each item.
+    Http(Box<HttpSpec>),
+    /// Asks a language model about each item.
+    Model(Box<ModelSpec>),
+    /// Draws on an allowance, in the order of the input, and ends the run when it is used up.
+    Budget {
+        /// Which, an index into [`PipelineSpec::budget`].
+        draw: usize,
+        /// How much; without it, 1.
+        cost: Option<Arc<Expression>>,
+    },
 }
 
 /// What becomes of an item for which no route holds.
@@ -343,6 +372,12 @@ impl StageKind {
             Self::Route { routes, .. } => routes.iter().map(|(_, expression)| &**expression).collect(),
             Self::Dedupe { key, .. } => vec![key],
             Self::Sample { key, .. } => key.as_deref().into_iter().collect(),
+            Self::Http(http) => http.expressions(),
+            Self::Model(model) => {
+                let optional = model.text.as_deref().into_iter().chain(model.read_url.as_deref());
+                std::iter::once(&*model.prompt).chain(optional).collect()
+            }
+            Self::Budget { cost, .. } => cost.as_deref().into_iter().collect(),
             Self::Split { .. } | Self::Exec(_) => Vec::new(),
         }
     }
@@ -402,6 +437,8 @@ pub enum SinkKind {
         /// The columns; without them, those of the first epoch.
         columns: Option<Vec<Redacted>>,
     },
+    /// A service that takes them.
+    Http(Box<HttpSinkSpec>),
     /// One JSON object a line on the standard output.
     Stdout,
 }

@@ -2,6 +2,7 @@ use aqueduct_orchestrator::{PipelineSpec, RunRequest, assemble};
 use serde::Serialize;
 
 use super::run;
+use super::stand_in::StandIn;
 use crate::exit::Exit;
 use crate::output;
 
@@ -21,7 +22,12 @@ pub(super) struct Connected {
 
 /// Tries what a run will need. Gives the exit code that the run would have.
 pub(super) async fn connect(spec: &PipelineSpec) -> Result<(Vec<Connected>, Exit), Exit> {
-    let request = RunRequest { search_path: std::env::var_os("PATH"), ..RunRequest::default() };
+    let stand_in = StandIn::start(spec).await?;
+    let request = RunRequest {
+        search_path: std::env::var_os("PATH"),
+        stand_in: stand_in.urls(),
+        ..RunRequest::default()
+    };
     let found = assemble(spec, request).connect().await.map_err(|error| {
         output::error(&error);
         Exit::Config

@@ -1,4 +1,4 @@
-use aqueduct_orchestrator::{Otherwise, StageKind, ledger_path};
+use aqueduct_orchestrator::{BackendSpec, Otherwise, Scope, StageKind, Target, ledger_path};
 use aqueduct_stream::Horizon;
 use serde::Serialize;
 
@@ -161,6 +161,45 @@ fn does(spec: &aqueduct_orchestrator::PipelineSpec, kind: &StageKind) -> String 
             let program = exec.command.first().map_or("", |program| program.written());
             format!("gives items to {program}, {} at once", exec.processes * exec.in_flight)
         }
+        StageKind::Http(http) => {
+            let target = match &http.target {
+                Target::Url(url) => url.to_string(),
+                Target::Item(from) => format!("the URL in {}", from.source()),
+            };
+            let backend = &spec.backends[http.backend];
+            format!("calls {} {target}, {}", http.method.as_str(), rules(backend))
+        }
+        StageKind::Model(model) => {
+            format!("asks the model {}, {}", model.model, rules(&spec.backends[model.backend]))
+        }
+        StageKind::Budget { draw, cost } => {
+            let allowance = &spec.budget[*draw];
+            let cost = cost.as_ref().map_or("1", |cost| cost.source());
+            format!("draws {cost} of {} {} for each item", output::count(allowance.limit), allowance.name)
+        }
         StageKind::Assert { when, .. } => format!("fails unless {}", when.source()),
     }
+}
+
+/// The rules of a backend in a few words.
+fn rules(backend: &BackendSpec) -> String {
+    let mut rules = match backend.requests_per_minute.value {
+        0 => vec!["as often as it can".to_owned()],
+        calls => vec![format!("at most {} a minute", output::count(calls))],
+    };
+    if backend.scope == Scope::Host {
+        rules[0].push_str(" to each host");
+    }
+    rules.push(match backend.retries.value {
+        0 => "no retries".to_owned(),
+        retries => output::plural(retries.into(), "retry").replace("retrys", "retries"),
+    });
+    if backend.breaker_failures.value > 0 {
+        rules.push(format!(
+            "{} in a row open the circuit for {} s",
+            output::plural(backend.breaker_failures.value.into(), "failure"),
+            backend.breaker_open.value.as_secs()
+        ));
+    }
+    rules.join(", ")
 }

@@ -4,11 +4,13 @@ use aqueduct_core::{Clock, Counts, Shutdown};
 use aqueduct_orchestrator::{PipelineSpec, RunRequest, SinkKind, assemble};
 use aqueduct_stream::{Ended, Report, Resume, RunError, RunFailure, StderrLines};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::load;
+use super::stand_in::{self, StandIn};
 use crate::exit::Exit;
 use crate::flags::{Format, Output, PipelineFile, Run};
-use crate::{output, progress, signals};
+use crate::{log, output, progress, signals};
 
 /// What `run -o json` prints at the end, as the reference describes it. [`Closing`] is the shape.
 pub(crate) const CLOSING_REFERENCE: &str = "\
@@ -74,14 +76,19 @@ struct ClosingStage {
     p50_ms: f64,
     p95_ms: f64,
     p99_ms: f64,
-    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
-    figures: serde_json::Map<String, serde_json::Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    figures: Map<String, Value>,
 }
 
 /// Runs a pipeline.
 pub(super) async fn run(flags: Run) -> Exit {
     let spec = match load(&flags.file) {
         Ok(spec) => spec,
+        Err(exit) => return exit,
+    };
+    log::show(flags.output.verbose);
+    let stand_in = match StandIn::start(&spec).await {
+        Ok(stand_in) => stand_in,
         Err(exit) => return exit,
     };
     let (shutdown, signal) = Shutdown::new();
@@ -93,6 +100,7 @@ pub(super) async fn run(flags: Run) -> Exit {
         shutdown: signal,
         search_path: std::env::var_os("PATH"),
         stderr_lines: flags.output.verbose.then(|| StderrLines::new(output::message)),
+        stand_in: stand_in.urls(),
         ..RunRequest::default()
     };
     if flags.dry_run {
@@ -114,7 +122,18 @@ pub(super) async fn run(flags: Run) -> Exit {
     drawing.abort();
     watching.abort();
     bar.finish_and_clear();
-    close(&spec, &flags.file, flags.output, result)
+    let exit = close(&spec, &flags.file, flags.output, result);
+    tell(stand_in, flags.output).await;
+    exit
+}
+
+/// Says what the stand-in saw, if there was one.
+pub(super) async fn tell(stand_in: StandIn, shape: Output) {
+    if let Some(account) = stand_in.stop().await
+        && shape.output == Format::Text
+    {
+        output::message(&format!("  {}", stand_in::told(&account)));
+    }
 }
 
 /// Says how a run or a replay ended.
@@ -298,8 +317,13 @@ fn print(spec: &PipelineSpec, file: &PipelineFile, shape: Output, report: &Repor
             output::plural(counts.dead_lettered, "item")
         ));
     }
-    for stage in report.stages.iter().filter(|stage| !stage.figures.is_empty()) {
-        output::message(&format!("  {}: {}", stage.name, figures(&stage.figures)));
+    if report.ended != Ended::NothingToDo {
+        for stage in &report.stages {
+            let figures = figures(&stage.figures);
+            if !figures.is_empty() {
+                output::message(&format!("  {}: {figures}", stage.name));
+            }
+        }
     }
     if shape.verbose {
         for stage in &report.stages {
@@ -321,17 +345,31 @@ fn print(spec: &PipelineSpec, file: &PipelineFile, shape: Output, report: &Repor
     }
 }
 
-/// What a stage says of itself, in one line.
-fn figures(figures: &serde_json::Map<String, serde_json::Value>) -> String {
-    let figure = |(name, value): (&String, &serde_json::Value)| {
+/// What a stage says of itself, in one line; what did not happen is left out.
+fn figures(figures: &Map<String, Value>) -> String {
+    let figure = |(name, value): (&String, &Value)| {
         let name = name.replace('_', " ");
-        match value {
-            serde_json::Value::Number(number) => match number.as_u64() {
+        Some(match value {
+            Value::Number(number) if number.as_f64() == Some(0.0) => return None,
+            Value::Number(number) => match number.as_u64() {
                 Some(whole) => format!("{name} {}", output::count(whole)),
                 None => format!("{name} {number}"),
             },
+            Value::Object(inner) => {
+                let of = inner.get("name").and_then(Value::as_str).unwrap_or_default();
+                let inner: Map<String, Value> = inner
+                    .iter()
+                    .filter(|(key, _)| *key != "name")
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect();
+                let inner = self::figures(&inner);
+                if inner.is_empty() {
+                    return None;
+                }
+                format!("{name} {of} ({inner})")
+            }
             other => format!("{name} {other}"),
-        }
+        })
     };
-    figures.iter().map(figure).collect::<Vec<_>>().join(", ")
+    figures.iter().filter_map(figure).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,8 @@
-use aqueduct_orchestrator::cases::{CaseError, CaseResult, Cases, Difference, run_case};
+use aqueduct_orchestrator::cases::{CaseError, CaseResult, Cases, Difference, Surroundings, run_case};
 use serde::Serialize;
 
 use super::load;
+use super::stand_in::StandIn;
 use crate::exit::Exit;
 use crate::flags::{Format, Test};
 use crate::output;
@@ -50,6 +51,10 @@ pub(super) async fn test(flags: Test) -> Exit {
         return Exit::Usage;
     }
     cases.cases.retain(|case| flags.cases.is_empty() || flags.cases.contains(&case.name));
+    let stand_in = match StandIn::start(&spec).await {
+        Ok(stand_in) => stand_in,
+        Err(exit) => return exit,
+    };
     let mut tested = Vec::with_capacity(cases.cases.len());
     for case in &cases.cases {
         // Each case changes the places in a description of its own.
@@ -57,7 +62,8 @@ pub(super) async fn test(flags: Test) -> Exit {
             Ok(spec) => spec,
             Err(exit) => return exit,
         };
-        match run_case(case, spec, std::env::var_os("PATH")).await {
+        let surroundings = Surroundings { search_path: std::env::var_os("PATH"), stand_in: stand_in.urls() };
+        match run_case(case, spec, surroundings).await {
             Ok(result) => tested.push(show(&flags, result)),
             Err(error @ (CaseError::Config(_) | CaseError::Input { .. })) => {
                 output::error(&error);

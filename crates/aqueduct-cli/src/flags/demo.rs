@@ -6,10 +6,38 @@ use std::time::Duration;
 use aqueduct_testkit::backend::{Begins, Dead, Ends, Outage, Quota, RetryAfter};
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Format;
+use super::{Format, Output};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = DEMO_HELP)]
+pub(crate) struct Demo {
+    #[command(subcommand)]
+    pub(crate) part: Option<DemoPart>,
+    /// The folder of the demonstration, made if absent
+    #[arg(long, value_name = "DIR", default_value = "aqueduct-demo")]
+    pub(crate) folder: PathBuf,
+    /// How many items there are; for a new folder
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) items: u64,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+const DEMO_HELP: &str = "\
+It needs no network: a service of three hosts is played in this process. A fifth of its calls fails, some are slow, it has a
+quota, and one host dies and comes back. Each item is fetched from it, scored, and stored once, in a pipeline file that is
+yours to read and change. Kill it at any moment and start it again: it goes on, and finishes.
+
+Examples:
+  aqueduct demo                     5,000 items, in the folder aqueduct-demo
+  aqueduct run aqueduct-demo/pipeline.toml --verbose
+                                    the same with every request
+  rm -r aqueduct-demo               to start over
+
+It closes with the ledger, with what each layer of rules did, and with what the service counted.";
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Demo {
+pub(crate) enum DemoPart {
     /// Starts a backend that misbehaves as told, and counts exactly what is asked of it
     #[command(after_help = BACKEND_HELP)]
     Backend(DemoBackend),

@@ -213,3 +213,23 @@ fn a_program_runs_for_real_and_its_time_limit_does_not_run_out_in_virtual_time()
     );
     shows(&folder.call(&["test"]), 0, &["c ... ok"]);
 }
+
+/// The clock of a case stands still while a call is on its way, and runs through the waits between its attempts.
+#[test]
+fn a_case_calls_what_plays_the_services_and_its_waits_take_no_time() {
+    let pipeline = "name = \"t\"\n[source]\ntype = \"jsonl\"\npath = \"in.jsonl\"\n[[stage]]\nname = \"score\"\ntype = \"http\"\n\
+        url = \"https://a.example/item/{item.id}\"\nset = { got = \"item.response.body.id\" }\n[sink]\ntype = \"stdout\"\n\
+        [stand_in]\nerrors_ratio = 0.3\nseed = 3\n";
+    let input: Vec<String> = (0..40).map(|id| format!("{{ id = \"{id}\" }}")).collect();
+    let output: Vec<String> = (0..40).map(|id| format!("{{ id = \"{id}\", got = \"{id}\" }}")).collect();
+    let case = format!(
+        "[[test]]\nname = \"all\"\ninput = [{}]\nexpect.results = [{}]\n",
+        input.join(", "),
+        output.join(", ")
+    );
+    let folder = Folder::new(&format!("{pipeline}{case}"), "");
+    let call = folder.call(&["test", "-o", "json"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    // Forty calls at one a second by the quota, and minutes of retries, in no time.
+    assert!(call.json()["cases"][0]["elapsed_seconds"].as_f64() > Some(38.0), "{call:?}");
+}

@@ -130,3 +130,64 @@ fn a_wrong_flag_is_exit_2_and_a_port_that_is_taken_exit_1() {
     let port = taken.local_addr().unwrap().port().to_string();
     demo(&["--port", &port]).fails(1, &[&port, "cannot be listened on", "--port 0"]);
 }
+
+#[test]
+fn the_demonstration_delivers_every_item_and_goes_on_after_a_kill() {
+    let folder = Folder::bare();
+    let mut child = folder.command(&["demo", "--items", "1500"]).stderr(Stdio::null()).spawn().unwrap();
+    // Killed as soon as anything is committed.
+    let database = folder.at("aqueduct-demo/demo.db");
+    while child.try_wait().unwrap().is_none() {
+        if database.exists()
+            && folder.sql("aqueduct-demo/demo.db", "select name from sqlite_schema where name = 'scores'")
+                == "scores"
+        {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+    let call = folder.call(&["demo", "-o", "json"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    assert!(call.err.contains("going on with"), "{call:?}");
+    let rows =
+        folder.sql("aqueduct-demo/demo.db", "select count(*) || '/' || count(distinct id) from scores");
+    assert_eq!(rows, "1500/1500");
+    assert_eq!(call.json()["dead_lettered"], 0);
+    let call = folder.call(&["demo"]);
+    assert_eq!(call.code, 4, "{call:?}");
+    assert!(call.err.contains("to see it again, remove aqueduct-demo"), "{call:?}");
+}
+
+#[test]
+fn a_dry_run_of_the_summariser_shows_each_request_and_writes_nothing() {
+    let folder = Folder::bare();
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/summarise");
+    for name in ["pipeline.toml", "urls.jsonl"] {
+        folder.write(name, std::fs::read(example.join(name)).unwrap());
+    }
+    std::os::unix::fs::symlink(example.join("pages").canonicalize().unwrap(), folder.at("pages")).unwrap();
+    let call = folder.run(&["--dry-run", "--limit", "10", "--verbose"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    assert!(
+        call.err
+            .contains("DEBUG answer method=\"GET\" url=\"https://www.sqlite.org/isolation.html\" status=200"),
+        "{call:?}"
+    );
+    assert!(call.err.contains("models/gemini-2.5-flash:generateContent"), "{call:?}");
+    assert!(call.err.contains("10 items looked at; nothing was written"), "{call:?}");
+    assert!(call.out.contains("\"summary\":"), "{call:?}");
+    let mut left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["pages", "pipeline.toml", "urls.jsonl"]);
+
+    let call = folder.run(&["-o", "json"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    let closing = call.json();
+    assert_eq!((&closing["delivered"], &closing["dead_lettered"]), (&14.into(), &0.into()), "{closing}");
+    assert_eq!(
+        folder.sql("summaries.db", "select cast(count(*) as text) from summaries where length(summary) > 40"),
+        "14"
+    );
+    assert_eq!(folder.run(&[]).code, 4, "a second run skips what is finished");
+}

@@ -97,6 +97,11 @@ fn the_programs_of_their_page_do_what_it_says() {
 }
 
 #[test]
+fn a_flaky_service_is_called_as_its_page_says() {
+    follow(&Folder::bare(), "flaky-api.md");
+}
+
+#[test]
 fn the_example_of_the_page_about_cases_passes() {
     let folder = Folder::bare();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();

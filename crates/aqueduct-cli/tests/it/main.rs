@@ -13,6 +13,7 @@ mod exec;
 mod faults;
 mod flow;
 mod guides;
+mod journal;
 mod reference;
 mod run;
 mod stages;

@@ -4,7 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// The variables that change what the binary does; a test sets its own.
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 15] = [
+    "MAX_REQUESTS_PER_MINUTE",
+    "CONNECTION_POOL_SIZE",
+    "CONNECTION_POOL_MAX",
+    "CIRCUIT_BREAKER_THRESHOLD",
+    "CIRCUIT_BREAKER_TIMEOUT",
+    "RETRY_MAX_ATTEMPTS",
+    "GEMINI_API_KEY",
     "REDIS_URL",
     "OTEL_ENDPOINT",
     "BATCH_SIZE",

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use aqueduct_core::{Clock, Item, Payload, RecordBuilder};
 use aqueduct_stream::{Emission, Outcome, Stage, StageError};
 
-use super::stage_error;
+use crate::error::stage_error;
 use crate::expression::Expression;
 
 /// Sends a record to a named sink for items for which a condition holds, and lets all pass. The record and

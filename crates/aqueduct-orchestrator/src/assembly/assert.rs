@@ -3,7 +3,7 @@ use std::sync::Arc;
 use aqueduct_core::Item;
 use aqueduct_stream::{Outcome, Stage, StageError};
 
-use super::stage_error;
+use crate::error::stage_error;
 use crate::expression::Expression;
 
 /// Lets items pass and fails on those for which a condition does not hold.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use aqueduct_core::{Item, RecordBuilder};
 use aqueduct_stream::{Dedupe, Horizon, OrderedStage, StageError};
 
-use super::stage_error;
+use crate::error::stage_error;
 use crate::expression::Expression;
 
 /// How the key reads where there is none.

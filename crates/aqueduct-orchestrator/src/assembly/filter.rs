@@ -4,7 +4,7 @@ use std::sync::Arc;
 use aqueduct_core::Item;
 use aqueduct_stream::{Outcome, Stage, StageError};
 
-use super::stage_error;
+use crate::error::stage_error;
 use crate::expression::Expression;
 
 /// Lets items pass for which a condition holds.

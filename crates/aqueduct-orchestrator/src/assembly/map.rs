@@ -3,7 +3,7 @@ use std::sync::Arc;
 use aqueduct_core::{Item, Payload, RecordBuilder};
 use aqueduct_stream::{Outcome, Stage, StageError};
 
-use super::stage_error;
+use crate::error::stage_error;
 use crate::expression::Expression;
 
 /// Writes a new record: fields that are kept, then fields that are set. All expressions read the record that

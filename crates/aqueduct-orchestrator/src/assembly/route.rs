@@ -3,7 +3,7 @@ use std::sync::Arc;
 use aqueduct_core::{Item, Payload};
 use aqueduct_stream::{Emission, Outcome, Stage, StageError};
 
-use super::stage_error;
+use crate::error::stage_error;
 use crate::expression::Expression;
 use crate::spec::Otherwise;
 

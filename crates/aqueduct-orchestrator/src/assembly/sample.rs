@@ -4,7 +4,7 @@ use std::sync::Arc;
 use aqueduct_core::{Item, RecordBuilder};
 use aqueduct_stream::{Outcome, Stage, StageError};
 
-use super::stage_error;
+use crate::error::stage_error;
 use crate::expression::Expression;
 
 /// Lets a share of the items pass, chosen by a hash of their id or of a key: the same ones in every run.

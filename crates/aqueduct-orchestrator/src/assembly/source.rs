@@ -1,9 +1,13 @@
 //! The source of a pipeline.
 
+use std::sync::Arc;
+
 use aqueduct_stream::{Csv, Generator, Jsonl, Lines, Pipeline, Stdin, StdinFormat};
 
+use crate::connectors::backend::Backend;
+use crate::connectors::http::source::HttpSource;
 use crate::redacted::Redacted;
-use crate::spec::{PipelineSpec, SourceKind, StdinSpec};
+use crate::spec::{HttpSourceSpec, PipelineSpec, SourceKind, StdinSpec};
 
 /// Puts the options of files on a source of files.
 macro_rules! files {
@@ -16,7 +20,7 @@ macro_rules! files {
     };
 }
 
-pub(super) fn add(pipeline: Pipeline, spec: &PipelineSpec) -> Pipeline {
+pub(super) fn add(pipeline: Pipeline, spec: &PipelineSpec, backends: &[Arc<Backend>]) -> Pipeline {
     match &spec.source.kind {
         SourceKind::Jsonl { files } => pipeline.source(files!(Jsonl, spec, files)),
         SourceKind::Csv { files, format } => {
@@ -45,6 +49,10 @@ pub(super) fn add(pipeline: Pipeline, spec: &PipelineSpec) -> Pipeline {
                     generator.with_rate(*rate).expect("the range of the key is within that of the rate");
             }
             pipeline.source(generator)
+        }
+        SourceKind::Http(http) => {
+            let backend = Arc::clone(&backends[http.backend]);
+            pipeline.source(HttpSource::new(HttpSourceSpec::clone(http), backend))
         }
     }
 }

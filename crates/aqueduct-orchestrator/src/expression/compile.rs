@@ -416,6 +416,7 @@ impl Compiler<'_> {
             ("double", Some(value), None) => Node::Convert(Conversion::Double, Box::new(value)),
             ("string", Some(value), None) => Node::Convert(Conversion::Text, Box::new(value)),
             ("cvss", Some(value), None) => Node::Cvss(Box::new(value)),
+            ("html_text", Some(value), None) => Node::HtmlText(Box::new(value)),
             ("startsWith", Some(hay), Some(needle)) => {
                 Node::Search(SearchOp::StartsWith, Box::new([hay, needle]))
             }

@@ -12,6 +12,7 @@ use aqueduct_core::json::{Kind, RawJson};
 
 use super::cvss::cvss_base_score;
 use super::fault::Fault;
+use super::html::html_text;
 use super::program::{ArithmeticOp, CompareOp, Conversion, Field, Literal, LogicOp, Node, SearchOp, Step};
 use super::value::{Type, Value};
 
@@ -93,6 +94,10 @@ pub(super) fn evaluate<'a>(node: &'a Node, record: &'a Record) -> Outcome<'a> {
             Value::Text(vector) => cvss_base_score(&vector)
                 .map(Value::Double)
                 .map_err(|error| Fault::Cvss(node, Box::new(error))),
+            other => Err(clash(node, "a text", other.value_type())),
+        },
+        Node::HtmlText(inner) => match evaluate(inner, record)? {
+            Value::Text(page) => Ok(Value::Text(html_text(&page).into())),
             other => Err(clash(node, "a text", other.value_type())),
         },
     }

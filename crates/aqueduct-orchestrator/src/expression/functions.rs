@@ -32,7 +32,7 @@ const NUMBER_OR_TEXT: &[Type] = &[Type::Int, Type::Double, Type::Number, Type::T
 const PLAIN: &[Type] = &[Type::Int, Type::Double, Type::Number, Type::Text, Type::Bool];
 
 /// Every function and macro.
-pub(super) const FUNCTIONS: [Function; 20] = [
+pub(super) const FUNCTIONS: [Function; 21] = [
     global("size", &[SIZED], Some(Type::Int), "size(item.tags)"),
     member("size", &[SIZED], Some(Type::Int), "item.tags.size()"),
     global("int", &[NUMBER_OR_TEXT], Some(Type::Int), "int(item.count)"),
@@ -47,6 +47,7 @@ pub(super) const FUNCTIONS: [Function; 20] = [
     member("endsWith", &[TEXT, TEXT], Some(Type::Bool), "item.id.endsWith(\"-1\")"),
     member("contains", &[TEXT, TEXT], Some(Type::Bool), "item.details.contains(\"XSS\")"),
     global("cvss", &[TEXT], Some(Type::Double), "cvss(item.vector)"),
+    global("html_text", &[TEXT], Some(Type::Text), "html_text(item.page)"),
     expanded("has", "has(item.name)"),
     expanded("exists", "item.tags.exists(tag, tag == \"x\")"),
     expanded("exists_one", "item.tags.exists_one(tag, tag == \"x\")"),

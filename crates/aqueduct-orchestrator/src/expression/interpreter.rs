@@ -23,6 +23,7 @@ use super::compile::ITEM;
 use super::cvss::cvss_base_score;
 use super::evaluate::members;
 use super::fault::{missing_top_level, shortened};
+use super::html::html_text;
 use super::value::Value;
 use crate::error::EvaluationError;
 
@@ -46,6 +47,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
         environment.add_overload("@divide", "mixed_divide", vec![DYN_TYPE, DYN_TYPE], divide),
         environment.add_overload(ORDERED, "ordered_keys", vec![DYN_TYPE], ordered),
         environment.add_overload("cvss", "cvss_string", vec![STRING_TYPE], cvss),
+        environment.add_overload("html_text", "html_text_string", vec![STRING_TYPE], page_text),
     ];
     debug_assert!(declared.iter().all(Result::is_ok), "each name is declared once");
     Arc::new(environment)
@@ -426,4 +428,10 @@ fn cvss<'b, 'v>(arguments: Arguments<'b, 'v>) -> Computed<'b, 'v> {
     let score =
         cvss_base_score(vector.inner()).map_err(|error| ExecutionError::function_error("cvss", error))?;
     Ok(CowVal::owned(CelDouble::from(score)))
+}
+
+fn page_text<'b, 'v>(arguments: Arguments<'b, 'v>) -> Computed<'b, 'v> {
+    let page = arguments.first().and_then(|page| page.downcast_ref::<CelString<'_>>());
+    let page = page.ok_or_else(ExecutionError::missing_argument_or_target)?;
+    Ok(CowVal::owned(CelString::from(html_text(page.inner()))))
 }

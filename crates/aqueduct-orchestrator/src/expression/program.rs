@@ -43,6 +43,8 @@ pub(crate) enum Node {
     Search(SearchOp, Box<[Node; 2]>),
     /// `cvss(a)`
     Cvss(Box<Node>),
+    /// `html_text(a)`
+    HtmlText(Box<Node>),
 }
 
 /// A constant.
@@ -198,6 +200,7 @@ impl fmt::Display for Node {
             Self::Size(inner) => write!(f, "size({inner})"),
             Self::Search(op, sides) => write!(f, "{}.{}({})", Operand(&sides[0]), op.name(), sides[1]),
             Self::Cvss(inner) => write!(f, "cvss({inner})"),
+            Self::HtmlText(inner) => write!(f, "html_text({inner})"),
         }
     }
 }

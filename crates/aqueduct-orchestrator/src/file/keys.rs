@@ -1,22 +1,30 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
+mod backend;
 mod exec;
 mod flow;
+mod http;
+mod model;
 mod retention;
 mod run;
 mod shape;
 mod sinks;
 mod sources;
 mod stages;
+mod stand_in;
 
+pub(crate) use backend::*;
 pub(super) use exec::*;
 pub(super) use flow::*;
+pub(super) use http::*;
+pub(super) use model::*;
 pub(super) use retention::*;
 pub(crate) use run::*;
 pub(super) use shape::*;
 pub(super) use sinks::*;
 pub(super) use sources::*;
 pub(super) use stages::*;
+pub(super) use stand_in::*;
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +54,8 @@ pub(crate) enum Kind {
     Words,
     /// Names and their texts.
     Texts,
+    /// Names and their integers, from 0.
+    Integers,
     /// One ASCII character.
     Character,
     /// True or false.
@@ -119,6 +129,25 @@ pub(super) const STAGE: Key = key(
     "one step, in the order of the file",
 );
 pub(crate) const SINK: Key = key("sink", Kind::Section, Absent::Required, "where items go; one or several");
+pub(super) const BACKEND: Key = key(
+    "backend",
+    Kind::Section,
+    Absent::Words("each stage that calls has one of its own, with every default"),
+    "what is called, and the rules of every call to it",
+);
+pub(super) const BUDGET: Key = key(
+    "budget",
+    Kind::Integers,
+    Absent::Words("no limits"),
+    "allowances and how much a run may use of each, such as `fetches = 1000`; stages draw on them, and when one is used \
+     up the run ends with everything committed and exit code 75. The next run has all of it again",
+);
+pub(super) const STAND_IN: Key = key(
+    "stand_in",
+    Kind::Section,
+    Absent::Words("all calls are real"),
+    "a server of this process that plays the services of the pipeline, to try it without a network",
+);
 pub(super) const RUN: Key =
     key("run", Kind::Section, Absent::Words("every default"), "how the pipeline runs");
 pub(super) const RETENTION: Key = key(
@@ -137,18 +166,20 @@ pub(super) const TEST: Key = key(
 pub(super) const TOP: Section = Section {
     heading: "the file",
     of_type: None,
-    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, STAGE, SINK, RUN, RETENTION, TEST],
+    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, BACKEND, BUDGET, STAGE, SINK, RUN, RETENTION, STAND_IN, TEST],
 };
 
 /// Every section, in the order of the reference.
 pub(crate) fn sections() -> Vec<Section> {
     let mut sections = vec![TOP, SOURCE_COMMON];
     sections.extend(SOURCES);
+    sections.push(BACKEND_SECTION);
     sections.push(STAGE_COMMON);
     sections.extend(STAGES.iter().copied());
     sections.extend([RETRY, SINK_COMMON]);
     sections.extend(SINKS);
     sections.push(RUN_SECTION);
     sections.push(RETENTION_SECTION);
+    sections.push(STAND_IN_SECTION);
     sections
 }

@@ -5,12 +5,12 @@ use super::reader::{Reader, Table};
 use super::references::Resolver;
 use super::sections::section;
 use super::tree::{At, Member, Raw};
-use super::{Inputs, keys, retention, sinks, sources, stages, ways};
+use super::{Inputs, backends, keys, retention, sinks, sources, stages, stand_in, ways};
 use aqueduct_stream::Overflow;
 
 use crate::error::ConfigError;
 use crate::redacted::Redacted;
-use crate::settings::{self, Settings, Written, WrittenSettings};
+use crate::settings::{self, Settings, Variables, Written, WrittenSettings};
 use crate::spec::{Guarantee, PipelineSpec, SourceSpec};
 
 /// Reads the whole tree. None when something is missing that an error was noted for.
@@ -25,19 +25,25 @@ pub(super) fn read(
     reader.check_keys(top, &[keys::TOP], &[]);
     let name = reader.name(top, &keys::NAME);
     let guarantee = top.entry(&keys::GUARANTEE).and_then(|_| reader.choice(top, &keys::GUARANTEE));
+    let variables = variables(&mut reader, inputs);
+    let mut backends = backends::read(&mut reader, top, inputs, &variables);
     let source = section(&mut reader, top, &keys::SOURCE, "[source]")
-        .and_then(|table| sources::read(&mut reader, table));
-    let sinks = sinks::read(&mut reader, top);
-    let stages = stages::read(&mut reader, top, &sinks);
-    let settings = settings(&mut reader, top, name.as_deref().unwrap_or_default(), inputs);
+        .and_then(|table| sources::read(&mut reader, table, &mut backends));
+    let sinks = sinks::read(&mut reader, top, &mut backends);
+    let stages = stages::read(&mut reader, top, &sinks, &mut backends);
+    let settings = settings(&mut reader, top, name.as_deref().unwrap_or_default(), inputs, &variables);
     let overflow = overflow(&mut reader, top);
     let retention = retention::read(&mut reader, top);
+    let stand_in = stand_in::read(&mut reader, top, inputs);
     let sinks = sinks.specs;
     // All of one step, so that the errors of one part never hide those of another.
     let (name, source, stages) = (name?, source?, stages?);
     let mut sinks = sinks.into_iter().collect::<Option<Vec<_>>>()?;
     ways::check(&mut reader, top, &stages, &mut sinks)?;
     let overflow = overflow?;
+    let stand_in = stand_in?;
+    let budget = backends.budget;
+    let backends = backends.specs.into_iter().collect::<Option<Vec<_>>>()?;
     check_windows(&mut reader, top, &source, &settings);
     Some(PipelineSpec {
         name,
@@ -48,16 +54,25 @@ pub(super) fn read(
             _ => Guarantee::AtLeastOnce,
         }),
         source,
+        backends,
+        budget,
         stages,
         sinks,
         settings,
         overflow,
         retention,
+        stand_in,
     })
 }
 
 /// Reads `[run]` and joins it with flags and environment.
-fn settings(reader: &mut Reader<'_, '_>, top: Table<'_>, pipeline: &str, inputs: &Inputs<'_>) -> Settings {
+fn settings(
+    reader: &mut Reader<'_, '_>,
+    top: Table<'_>,
+    pipeline: &str,
+    inputs: &Inputs<'_>,
+    variables: &Variables,
+) -> Settings {
     let run = section(reader, top, &keys::RUN, "[run]").unwrap_or(Table {
         members: &[],
         at: None,
@@ -78,10 +93,15 @@ fn settings(reader: &mut Reader<'_, '_>, top: Table<'_>, pipeline: &str, inputs:
     settings.max_elapsed_seconds = number(&keys::MAX_ELAPSED_SECONDS);
     settings.allowed_dead_letter_ratio = number(&keys::ALLOWED_DEAD_LETTER_RATIO);
     settings.data_dir = data_dir(reader, top, inputs);
+    settings::resolve(settings, pipeline, inputs.cores, variables)
+}
+
+/// Reads the environment.
+fn variables(reader: &mut Reader<'_, '_>, inputs: &Inputs<'_>) -> Variables {
     let mut errors: Vec<ConfigError> = Vec::new();
-    let settings = settings::resolve(settings, pipeline, inputs.cores, inputs.environment, &mut errors);
+    let variables = Variables::read(inputs.environment, &mut errors);
     errors.into_iter().for_each(|error| reader.diagnostics.placed(error));
-    settings
+    variables
 }
 
 /// Reads what happens when there is no room. None when an error was noted.
@@ -105,7 +125,7 @@ fn data_dir(reader: &mut Reader<'_, '_>, top: Table<'_>, inputs: &Inputs<'_>) ->
 }
 
 /// A value with the flag it stands in, if it does.
-fn written<T>(inputs: &Inputs<'_>, table: Table<'_>, key: &keys::Key, value: T) -> Written<T> {
+pub(super) fn written<T>(inputs: &Inputs<'_>, table: Table<'_>, key: &keys::Key, value: T) -> Written<T> {
     let flag = match table.entry(key).map(|entry| &entry.at) {
         Some(At::Flag(flag)) => inputs.overrides.get(*flag).map(|change| change.flag.clone()),
         _ => None,

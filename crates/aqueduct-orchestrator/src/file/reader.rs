@@ -1,5 +1,7 @@
 //! Reads typed values out of the tree, by the table of keys, and notes what is wrong with them.
 
+use std::sync::Arc;
+
 use super::diagnostics::Diagnostics;
 use super::keys::{Absent, Key, Kind, Section};
 use super::references::{self, Resolver};
@@ -7,6 +9,7 @@ use super::tree::{At, Entry, Member, Raw};
 use crate::expression::{Expression, Type};
 use crate::redacted::Redacted;
 use crate::suggest;
+use crate::template::{self, Piece, Template};
 
 /// One table of the file.
 #[derive(Clone, Copy)]
@@ -119,14 +122,10 @@ impl Reader<'_, '_> {
 
     /// A name: letters, digits, `.`, `_` and `-`.
     pub(super) fn name(&mut self, table: Table<'_>, key: &Key) -> Option<String> {
-        const LETTERS_MAX: usize = 128;
         let (name, at) = self.written(table, key, "a name")?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if name.is_empty() || name.len() > LETTERS_MAX || name.starts_with('.') || !name.bytes().all(plain) {
-            let hint = format!(
-                "a name has 1 to {LETTERS_MAX} letters, digits, dots, underscores and dashes, and no dot in front"
-            );
-            self.diagnostics.error(at, format!("{:?} is not a name", shortened(name)), Some(hint));
+        if !is_name(name) {
+            let hint = Some(NAME_HINT.to_owned());
+            self.diagnostics.error(at, format!("{:?} is not a name", shortened(name)), hint);
             return None;
         }
         Some(name.to_owned())
@@ -303,6 +302,65 @@ impl Reader<'_, '_> {
         (texts.len() == members.len() && !texts.is_empty()).then_some(texts)
     }
 
+    /// A table of names and their integers, in the order of the file; empty when it is absent.
+    pub(super) fn integers(&mut self, table: Table<'_>, key: &Key) -> Option<Vec<(String, u64)>> {
+        let Some(entry) = table.entry(key) else { return Some(Vec::new()) };
+        let Raw::Table(members) = &entry.value else {
+            self.wrong_type(key, entry, "a table of names and integers");
+            return None;
+        };
+        let mut integers = Vec::with_capacity(members.len());
+        for member in members {
+            match &member.entry.value {
+                _ if !is_name(&member.key) => {
+                    let message = format!("{:?} is not a name", shortened(&member.key));
+                    self.diagnostics.error(&member.key_at, message, Some(NAME_HINT.to_owned()));
+                }
+                Raw::Integer(Some(integer)) if *integer >= 0 => {
+                    integers.push((member.key.clone(), integer.unsigned_abs()));
+                }
+                other => {
+                    let message =
+                        format!("{} takes an integer from 0, found {}", member.key, other.described());
+                    self.diagnostics.error(&member.entry.at, message, None);
+                }
+            }
+        }
+        (integers.len() == members.len()).then_some(integers)
+    }
+
+    /// A text with places for items.
+    pub(super) fn template(&mut self, table: Table<'_>, key: &Key) -> Option<Template> {
+        let (text, at) = self.written(table, key, "a text")?;
+        self.template_of(text, at)
+    }
+
+    /// The same of a text that stands in a table of its own.
+    pub(super) fn template_of(&mut self, text: &str, at: &At) -> Option<Template> {
+        let pieces = match template::pieces(text) {
+            Ok(pieces) => pieces,
+            Err(fault) => {
+                let inside = inside(self.diagnostics.source(), at, fault.offset);
+                self.diagnostics.error(inside.as_ref().unwrap_or(at), fault.message, None);
+                return None;
+            }
+        };
+        let part = |reader: &mut Self, piece: &Piece<'_>| match piece {
+            Piece::Text(text) => match reader.resolver.resolve(text) {
+                Ok(text) => Some(Ok(text)),
+                Err((message, hint)) => {
+                    reader.diagnostics.error(at, message, hint);
+                    None
+                }
+            },
+            Piece::Place(source, offset) => {
+                reader.compiled_at(source, at, *offset).map(|place| Err(Arc::new(place)))
+            }
+        };
+        let parts: Vec<Option<_>> = pieces.iter().map(|piece| part(self, piece)).collect();
+        parts.into_iter().collect::<Option<Vec<_>>>().map(Template::new)
+    }
+
     /// One ASCII character, or the default that the table of keys has.
     pub(super) fn character(&mut self, table: Table<'_>, key: &Key) -> Option<char> {
         let (text, at) = match (table.entry(key), key.absent) {
@@ -464,6 +522,11 @@ impl Reader<'_, '_> {
     }
 
     fn compiled(&mut self, source: &str, at: &At) -> Option<Expression> {
+        self.compiled_at(source, at, 0)
+    }
+
+    /// An expression that begins at a byte of the text at `at`.
+    fn compiled_at(&mut self, source: &str, at: &At, start: usize) -> Option<Expression> {
         if references::has_reference(source) {
             let hint = "a value from the command line is set with --set".to_owned();
             self.diagnostics.error(at, "an expression takes no references", Some(hint));
@@ -472,7 +535,7 @@ impl Reader<'_, '_> {
         match Expression::compile(source) {
             Ok(expression) => Some(expression),
             Err(error) => {
-                match inside(self.diagnostics.source(), at, error.offset()) {
+                match inside(self.diagnostics.source(), at, start + error.offset()) {
                     Some(at) => self.diagnostics.error(&at, error.message(), None),
                     None => {
                         let letter = 1 + source[..error.offset()].chars().count();
@@ -499,6 +562,14 @@ fn inside(source: &str, at: &At, offset: usize) -> Option<At> {
     let start = range.start + quotes.len() + line_end + offset;
     let width = source.get(start..range.end)?.chars().next().map_or(0, char::len_utf8);
     Some(At::Bytes(start..start + width))
+}
+
+const NAME_HINT: &str =
+    "a name has 1 to 128 letters, digits, dots, underscores and dashes, and no dot in front";
+
+fn is_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=128).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(plain)
 }
 
 /// Enough of a wrong text to recognise it by.

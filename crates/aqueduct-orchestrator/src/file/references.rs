@@ -55,9 +55,25 @@ impl Resolver<'_> {
     fn look_up(&self, reference: &str) -> Result<String, Unresolved> {
         let (kind, name) = reference.split_once(':').unwrap_or((reference, ""));
         match kind {
-            "env" if !name.is_empty() => (self.environment)(name).ok_or_else(|| {
-                (format!("${{env:{name}}} refers to an environment variable that is not set"), None)
-            }),
+            "env" if !name.is_empty() => {
+                // As in a shell, a variable that is set to nothing has its default, too.
+                let (name, default) = match name.split_once(":-") {
+                    Some((name, default)) => (name, Some(default)),
+                    None => (name, None),
+                };
+                match ((self.environment)(name), default) {
+                    (Some(value), None) => Ok(value),
+                    (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+                    (_, Some(default)) => Ok(default.to_owned()),
+                    (None, None) => {
+                        let hint = format!("with ${{env:{name}:-TEXT}} it is TEXT then");
+                        Err((
+                            format!("${{env:{name}}} refers to an environment variable that is not set"),
+                            Some(hint),
+                        ))
+                    }
+                }
+            }
             "file" if !name.is_empty() => {
                 let text = (self.read_file)(&self.folder.join(name))
                     .map_err(|error| (format!("${{file:{name}}} cannot be read: {error}"), None))?;

@@ -2,6 +2,8 @@
 
 use aqueduct_stream::CsvSink;
 
+use super::backends::Backends;
+use super::calls;
 use super::keys::{self, Section};
 use super::reader::{Reader, Table, shortened};
 use super::sources;
@@ -19,7 +21,7 @@ pub(super) struct Sinks {
 }
 
 /// Reads every `[[sink]]`, or the one `[sink]`.
-pub(super) fn read(reader: &mut Reader<'_, '_>, top: Table<'_>) -> Sinks {
+pub(super) fn read(reader: &mut Reader<'_, '_>, top: Table<'_>, backends: &mut Backends<'_, '_>) -> Sinks {
     let mut sinks = Sinks::default();
     let Some(entry) = top.entry(&keys::SINK) else {
         let hint = "[sink]: where items go, such as type = \"stdout\"".to_owned();
@@ -27,10 +29,10 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, top: Table<'_>) -> Sinks {
         return sinks;
     };
     match &entry.value {
-        Raw::Table(_) => sink(reader, entry, true, &mut sinks),
+        Raw::Table(_) => sink(reader, entry, true, &mut sinks, backends),
         Raw::List(entries) if !entries.is_empty() => {
             for entry in entries {
-                sink(reader, entry, entries.len() == 1, &mut sinks);
+                sink(reader, entry, entries.len() == 1, &mut sinks, backends);
             }
         }
         other => {
@@ -41,7 +43,13 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, top: Table<'_>) -> Sinks {
     sinks
 }
 
-fn sink(reader: &mut Reader<'_, '_>, entry: &Entry, single: bool, sinks: &mut Sinks) {
+fn sink(
+    reader: &mut Reader<'_, '_>,
+    entry: &Entry,
+    single: bool,
+    sinks: &mut Sinks,
+    backends: &mut Backends<'_, '_>,
+) {
     let Raw::Table(members) = &entry.value else {
         let message = format!("a sink is a table, found {}", entry.value.described());
         reader.diagnostics.error(&entry.at, message, Some("it is written [[sink]]".to_owned()));
@@ -68,7 +76,10 @@ fn sink(reader: &mut Reader<'_, '_>, entry: &Entry, single: bool, sinks: &mut Si
     }
     let kind = reader.choice(table, &keys::SINK_TYPE).and_then(|kind| {
         check_keys(reader, table, kind);
-        self::kind(reader, table, kind)
+        match kind {
+            "http" => calls::sink(reader, table, name.as_deref(), backends),
+            _ => self::kind(reader, table, kind),
+        }
     });
     let branch = sections::branch(reader, table);
     let on_error = reader.choice(table, &keys::SINK_ON_ERROR).map(sections::on_error);

@@ -2,6 +2,8 @@
 
 use aqueduct_stream::{ConfigError, CsvFormat, CsvHeader, CsvType, GeneratorField};
 
+use super::backends::Backends;
+use super::calls;
 use super::keys::{self, Section};
 use super::reader::{Reader, Table, shortened};
 use super::sections;
@@ -10,7 +12,11 @@ use crate::spec::{CsvSpec, FilesSpec, SourceKind, SourceSpec, StdinSpec};
 use crate::suggest;
 
 /// Reads `[source]`.
-pub(super) fn read(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<SourceSpec> {
+pub(super) fn read(
+    reader: &mut Reader<'_, '_>,
+    table: Table<'_>,
+    backends: &mut Backends<'_, '_>,
+) -> Option<SourceSpec> {
     let kind = reader.choice(table, &keys::SOURCE_TYPE);
     let on_error = reader.choice(table, &keys::SOURCE_ON_ERROR);
     let Some(kind) = kind else {
@@ -32,6 +38,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, table: Table<'_>) -> Option<Sour
         }
         "stdin" => stdin(reader, table)?,
         "generator" => generator(reader, table)?,
+        "http" => calls::source(reader, table, backends)?,
         _ => SourceKind::Jsonl { files: files(reader, table)? },
     };
     Some(SourceSpec { kind, on_error: sections::on_error(on_error?) })

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::backends::Backends;
+use super::calls;
 use super::keys::{self, Section};
 use super::reader::{Reader, Table};
 use super::sections::{branch, on_error};
@@ -17,7 +19,12 @@ use crate::spec::{RetrySpec, StageKind, StageSpec};
 use crate::suggest;
 
 /// Reads every `[[stage]]`. None when an error was noted for one.
-pub(super) fn read(reader: &mut Reader<'_, '_>, top: Table<'_>, sinks: &Sinks) -> Option<Vec<StageSpec>> {
+pub(super) fn read(
+    reader: &mut Reader<'_, '_>,
+    top: Table<'_>,
+    sinks: &Sinks,
+    backends: &mut Backends<'_, '_>,
+) -> Option<Vec<StageSpec>> {
     let Some(entry) = top.entry(&keys::STAGE) else { return Some(Vec::new()) };
     let Raw::List(entries) = &entry.value else {
         let message = format!("stages are a list, found {}", entry.value.described());
@@ -26,7 +33,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, top: Table<'_>, sinks: &Sinks) -
     };
     let mut names = BTreeSet::new();
     let stages: Vec<Option<StageSpec>> =
-        entries.iter().map(|entry| stage(reader, entry, &mut names, sinks)).collect();
+        entries.iter().map(|entry| stage(reader, entry, &mut names, sinks, backends)).collect();
     stages.into_iter().collect()
 }
 
@@ -35,6 +42,7 @@ fn stage(
     entry: &Entry,
     names: &mut BTreeSet<String>,
     sinks: &Sinks,
+    backends: &mut Backends<'_, '_>,
 ) -> Option<StageSpec> {
     let Raw::Table(members) = &entry.value else {
         let message = format!("a stage is a table, found {}", entry.value.described());
@@ -62,7 +70,12 @@ fn stage(
     let kind = match kind {
         Some(kind) => {
             check_keys(reader, table, kind);
-            self::kind(reader, table, kind, sinks)
+            match kind {
+                "http" => calls::http(reader, table, name.as_deref(), backends),
+                "model" => calls::model(reader, table, name.as_deref(), backends),
+                "budget" => calls::budget(reader, table, backends),
+                _ => self::kind(reader, table, kind, sinks),
+            }
         }
         // Without a type every key of any type may be right.
         None => None,

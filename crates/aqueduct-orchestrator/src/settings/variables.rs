@@ -29,7 +29,7 @@ pub(crate) enum Takes {
 }
 
 /// Every variable.
-pub(crate) const VARIABLES: [Variable; 8] = [
+pub(crate) const VARIABLES: [Variable; 14] = [
     Variable {
         name: "AQUEDUCT_MAX_WORKERS",
         takes: Takes::Integer(1, 1024),
@@ -51,7 +51,7 @@ pub(crate) const VARIABLES: [Variable; 8] = [
         takes: Takes::Integer(1, 1_000_000),
         default: "100",
         key: Some("run.batch_size"),
-        meaning: "the most items in one batch; also the most rows of a write outside of an epoch, of which there are none yet",
+        meaning: "the most items in one batch; also the most results in one call of an `http` sink",
         used: true,
     },
     Variable {
@@ -79,6 +79,54 @@ pub(crate) const VARIABLES: [Variable; 8] = [
         used: false,
     },
     Variable {
+        name: "MAX_REQUESTS_PER_MINUTE",
+        takes: Takes::Integer(0, 1_000_000_000),
+        default: "60",
+        key: Some("backend.requests_per_minute"),
+        meaning: "the most calls of each backend in any minute",
+        used: true,
+    },
+    Variable {
+        name: "CONNECTION_POOL_SIZE",
+        takes: Takes::Integer(1, 10_000),
+        default: "10",
+        key: Some("backend.hosts"),
+        meaning: "the most hosts with connections at once",
+        used: true,
+    },
+    Variable {
+        name: "CONNECTION_POOL_MAX",
+        takes: Takes::Integer(1, 10_000),
+        default: "20",
+        key: Some("backend.connections_per_host"),
+        meaning: "the most connections to one host",
+        used: true,
+    },
+    Variable {
+        name: "CIRCUIT_BREAKER_THRESHOLD",
+        takes: Takes::Integer(0, 1_000_000),
+        default: "5",
+        key: Some("backend.breaker_failures"),
+        meaning: "so many failures in a row open a circuit",
+        used: true,
+    },
+    Variable {
+        name: "CIRCUIT_BREAKER_TIMEOUT",
+        takes: Takes::Integer(1, 86_400),
+        default: "300",
+        key: Some("backend.breaker_open_seconds"),
+        meaning: "for how many seconds a circuit stays open",
+        used: true,
+    },
+    Variable {
+        name: "RETRY_MAX_ATTEMPTS",
+        takes: Takes::Integer(0, 100),
+        default: "3",
+        key: Some("backend.retries"),
+        meaning: "how often a failed call is made again after the first",
+        used: true,
+    },
+    Variable {
         name: "REDIS_URL",
         takes: Takes::Url(&["redis", "rediss", "unix"]),
         default: "no Redis",
@@ -98,47 +146,61 @@ pub(crate) const VARIABLES: [Variable; 8] = [
 
 /// The variables that are set, and right.
 #[derive(Default)]
-pub(super) struct Values {
-    pub(super) integers: BTreeMap<&'static str, u64>,
-    pub(super) texts: BTreeMap<&'static str, Redacted>,
+pub(crate) struct Variables {
+    integers: BTreeMap<&'static str, u64>,
+    texts: BTreeMap<&'static str, Redacted>,
 }
 
-/// Reads and checks every variable.
-pub(super) fn read(environment: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<ConfigError>) -> Values {
-    let mut values = Values::default();
-    for Variable { name, takes, .. } in VARIABLES {
-        let Some(text) = environment(name).filter(|text| !text.trim().is_empty()) else { continue };
-        match takes {
-            Takes::Integer(least, most) => {
-                match text.trim().parse::<u64>().ok().filter(|value| (least..=most).contains(value)) {
-                    Some(value) => {
-                        values.integers.insert(name, value);
+impl Variables {
+    /// An integer, with the name of its variable.
+    pub(crate) fn integer(&self, name: &'static str) -> Option<(&'static str, u64)> {
+        self.integers.get(name).map(|value| (name, *value))
+    }
+
+    /// A text.
+    pub(super) fn text(&self, name: &'static str) -> Option<Redacted> {
+        self.texts.get(name).cloned()
+    }
+
+    /// Reads and checks every variable.
+    pub(crate) fn read(environment: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<ConfigError>) -> Self {
+        let mut values = Self::default();
+        for Variable { name, takes, .. } in VARIABLES {
+            let Some(text) = environment(name).filter(|text| !text.trim().is_empty()) else { continue };
+            match takes {
+                Takes::Integer(least, most) => {
+                    match text.trim().parse::<u64>().ok().filter(|value| (least..=most).contains(value)) {
+                        Some(value) => {
+                            values.integers.insert(name, value);
+                        }
+                        None => errors.push(wrong(
+                            name,
+                            format!(
+                                "the value is {:?}, and must be an integer from {least} to {most}",
+                                shortened(&text)
+                            ),
+                        )),
                     }
-                    None => errors.push(wrong(
-                        name,
-                        format!(
-                            "the value is {:?}, and must be an integer from {least} to {most}",
-                            shortened(&text)
-                        ),
-                    )),
                 }
-            }
-            Takes::Url(schemes) => {
-                let known = text
-                    .trim()
-                    .split_once("://")
-                    .is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty());
-                if known {
-                    values.texts.insert(name, Redacted::new(format!("${{env:{name}}}"), text.trim()));
-                } else {
-                    // The value is not shown: it may hold a password.
-                    let schemes: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
-                    errors.push(wrong(name, format!("the value must start with {}", schemes.join(" or "))));
+                Takes::Url(schemes) => {
+                    let known = text
+                        .trim()
+                        .split_once("://")
+                        .is_some_and(|(scheme, rest)| schemes.contains(&scheme) && !rest.is_empty());
+                    if known {
+                        values.texts.insert(name, Redacted::new(format!("${{env:{name}}}"), text.trim()));
+                    } else {
+                        // The value is not shown: it may hold a password.
+                        let schemes: Vec<String> =
+                            schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+                        errors
+                            .push(wrong(name, format!("the value must start with {}", schemes.join(" or "))));
+                    }
                 }
             }
         }
+        values
     }
-    values
 }
 
 /// Enough of a wrong value to recognise it by.
@@ -161,6 +223,12 @@ mod tests {
             ("CHECKPOINT_INTERVAL", defaults::CHECKPOINT_INTERVAL),
             ("MEMORY_CACHE_SIZE", defaults::MEMORY_CACHE_ENTRIES),
             ("AQUEDUCT_CACHE_NODES", defaults::CACHE_NODES),
+            ("MAX_REQUESTS_PER_MINUTE", defaults::REQUESTS_PER_MINUTE),
+            ("CONNECTION_POOL_SIZE", defaults::POOL_HOSTS),
+            ("CONNECTION_POOL_MAX", defaults::CONNECTIONS_PER_HOST),
+            ("CIRCUIT_BREAKER_THRESHOLD", defaults::BREAKER_FAILURES),
+            ("CIRCUIT_BREAKER_TIMEOUT", defaults::BREAKER_OPEN_SECONDS),
+            ("RETRY_MAX_ATTEMPTS", defaults::RETRIES),
         ] {
             let variable = VARIABLES.iter().find(|variable| variable.name == name).expect("a variable");
             assert_eq!(variable.default, default.to_string(), "{name}");

@@ -56,6 +56,7 @@ fn what_most_pipelines_use_runs_on_our_own_evaluator() {
         ("string(1.0) + string(2) + string(true)", "\"12true\""),
         ("item.id.startsWith(\"a\") && item.id.endsWith(\"1\") && item.id.contains(\"-\")", "true"),
         ("cvss(item.vector)", "9.8"),
+        ("html_text(\"<p>a&amp;b<br>c\")", "\"a&b\\nc\""),
         ("item.wide > 1", "true"),
         ("item.wide", "18446744073709551616"),
         ("item.flag ? item.wide : item.id", "18446744073709551616"),
@@ -76,6 +77,7 @@ fn the_rest_of_cel_runs_on_the_interpreter_with_the_same_arithmetic() {
         ("size(item)", "11"),
         ("type(item.id) == string", "true"),
         ("[\"c\"].map(x, cvss(item.vector))[0]", "9.8"),
+        ("[\"<i>c\"].map(x, html_text(x))[0]", "\"c\""),
         ("item.tags[item.failed - 3]", "\"x\""),
     ] {
         check(source, Engine::Interpreter, expected);

@@ -288,7 +288,7 @@ allowed_dead_letter_ratio = 1.5
         [
             "2:8 \".bad name\" is not a name; a name has 1 to 128 letters, digits, dots, underscores and dashes, and no dot in front",
             "3:13 guarantee cannot be \"exactly\"; there are exactly-once, at-least-once, at-most-once",
-            "4:1 the file has no key \"extra\"; there are name, guarantee, data_dir, source, stage, sink, run, retention, test",
+            "4:1 the file has no key \"extra\"; there are name, guarantee, data_dir, source, backend, budget, stage, sink, run, retention, stand_in, test",
             "6:8 type cannot be \"json\"; did you mean \"jsonl\"?",
             "7:8 path takes a text, found an integer",
             "8:12 on_error cannot be \"retry\"; there are stop, skip, dead-letter",
@@ -391,7 +391,7 @@ fn references_are_resolved_on_values_and_shown_as_references() {
         [
             "5:8 ${file:no-such-file} cannot be read: No such file or directory (os error 2)",
             "17:8 an expression takes no references; a value from the command line is set with --set",
-            "23:8 ${env:ABSENT} refers to an environment variable that is not set",
+            "23:8 ${env:ABSENT} refers to an environment variable that is not set; with ${env:ABSENT:-TEXT} it is TEXT then",
             "30:8 ${evn:X} is not a reference; did you mean ${env:X}?",
         ]
     );

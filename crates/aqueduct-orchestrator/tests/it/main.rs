@@ -2,9 +2,12 @@
 
 #![cfg(test)]
 
+mod backends;
+mod calls;
 mod cvss;
 mod expression;
 mod file;
+mod html;
 mod reference;
 mod schema;
 mod settings;

@@ -1,6 +1,4 @@
 use std::fmt::Write as _;
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use aqueduct_core::{Clock, ConfigError};
@@ -8,6 +6,7 @@ use aqueduct_testkit::backend::{Account, Backend, Keys, Latency, Page, Quota, Sc
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::pages;
 use crate::exit::Exit;
 use crate::flags::{DemoBackend, Format};
 use crate::{output, signals};
@@ -20,12 +19,10 @@ struct Listening<'a> {
 
 /// Ten a second looks alive and costs nothing.
 const REFRESH: Duration = Duration::from_millis(100);
-/// Enough for every page of an example, and little enough to be held.
-const PAGES_BYTES_MAX: u64 = 100_000_000;
 
 /// Runs a scripted backend until somebody stops it, and prints what it has counted.
 pub(super) async fn backend(flags: DemoBackend) -> Exit {
-    let pages = match flags.pages.as_deref().map(read_pages).transpose() {
+    let pages = match flags.pages.as_deref().map(pages::read).transpose() {
         Ok(pages) => pages.unwrap_or_default(),
         Err(error) => {
             output::error(&error);
@@ -81,48 +78,6 @@ fn script(flags: &DemoBackend, pages: Vec<(String, Page)>) -> Result<Script, Con
         .keys(if flags.ignore_keys { Keys::Ignored } else { Keys::Honoured })
         .seed(flags.seed);
     flags.outages.iter().fold(script, |script, outage| script.outage(*outage)).build()
-}
-
-/// A folder of pages that cannot be shown.
-#[derive(Debug)]
-struct PagesError {
-    what: String,
-    source: Option<io::Error>,
-}
-
-impl std::fmt::Display for PagesError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl std::error::Error for PagesError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
-
-/// The files of a folder, without those of its folders.
-fn read_pages(folder: &Path) -> Result<Vec<(String, Page)>, PagesError> {
-    let failed = |path: &Path| {
-        let what = format!("{} cannot be read", path.display());
-        move |source| PagesError { what, source: Some(source) }
-    };
-    let (mut pages, mut bytes) = (Vec::new(), 0);
-    for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
-        let path = entry.map_err(failed(folder))?.path();
-        let file = std::fs::metadata(&path).map_err(failed(&path))?;
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|_| file.is_file()) else {
-            continue;
-        };
-        bytes += file.len();
-        if bytes > PAGES_BYTES_MAX {
-            let what = format!("{} holds more than {PAGES_BYTES_MAX} bytes of pages", folder.display());
-            return Err(PagesError { what, source: None });
-        }
-        pages.push((name.to_owned(), Page::new(std::fs::read(&path).map_err(failed(&path))?)));
-    }
-    Ok(pages)
 }
 
 /// Says where it listens: to a program on standard output, to a person with something to try.

@@ -2,10 +2,11 @@ use aqueduct_core::{Clock, Shutdown};
 use aqueduct_orchestrator::{InspectError, Inspection, PipelineSpec, RunRequest, assemble};
 use aqueduct_store::RunOutcome;
 
+use crate::commands::stand_in::StandIn;
 use crate::commands::{load, run};
 use crate::exit::Exit;
 use crate::flags::Replay;
-use crate::{ask, output, progress, signals};
+use crate::{ask, log, output, progress, signals};
 
 /// Puts dead letters back on their way.
 pub(super) async fn replay(flags: Replay) -> Exit {
@@ -35,6 +36,11 @@ pub(super) async fn replay(flags: Replay) -> Exit {
     {
         return exit;
     }
+    log::show(flags.output.verbose);
+    let stand_in = match StandIn::start(&spec).await {
+        Ok(stand_in) => stand_in,
+        Err(exit) => return exit,
+    };
     let (shutdown, signal) = Shutdown::new();
     let request = RunRequest {
         limit: flags.letters.limit,
@@ -42,6 +48,7 @@ pub(super) async fn replay(flags: Replay) -> Exit {
         clock: Clock::system(),
         shutdown: signal,
         search_path: std::env::var_os("PATH"),
+        stand_in: stand_in.urls(),
         ..RunRequest::default()
     };
     let live = request.progress.clone();
@@ -53,7 +60,9 @@ pub(super) async fn replay(flags: Replay) -> Exit {
     drawing.abort();
     watching.abort();
     bar.finish_and_clear();
-    run::close(&spec, &flags.file, flags.output, result)
+    let exit = run::close(&spec, &flags.file, flags.output, result);
+    run::tell(stand_in, flags.output).await;
+    exit
 }
 
 /// What there is to replay.

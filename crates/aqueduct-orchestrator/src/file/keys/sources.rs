@@ -1,14 +1,14 @@
 //! The keys of `[source]`.
 
-use super::{Absent, Key, Kind, Section, key};
+use super::{Absent, HTTP_SOURCE, Key, Kind, Section, key};
 use crate::settings::defaults;
 
 pub(in crate::file) const SOURCE_TYPE: Key = key(
     "type",
-    Kind::Choice(&["jsonl", "csv", "lines", "stdin", "generator"]),
+    Kind::Choice(&["jsonl", "csv", "lines", "stdin", "generator", "http"]),
     Absent::Required,
     "jsonl: one JSON object a line; csv: rows of separated fields; lines: lines of any kind; stdin: the standard \
-     input; generator: items that are made up",
+     input; generator: items that are made up; http: a list that a service gives page by page",
 );
 pub(in crate::file) const SOURCE_ON_ERROR: Key = key(
     "on_error",
@@ -122,7 +122,7 @@ pub(in crate::file) const GENERATOR_FIELDS: Key = key(
 
 pub(in crate::file) const SOURCE_COMMON: Section =
     Section { heading: "[source]", of_type: None, keys: &[SOURCE_TYPE, SOURCE_ON_ERROR] };
-pub(in crate::file) const SOURCES: [Section; 5] = [
+pub(in crate::file) const SOURCES: [Section; 6] = [
     Section {
         heading: "[source]",
         of_type: Some("jsonl"),
@@ -154,4 +154,5 @@ pub(in crate::file) const SOURCES: [Section; 5] = [
         keys: &[STDIN_FORMAT, LINE_BYTES_MAX, HEADER, SOURCE_COLUMNS, TYPES, DELIMITER, QUOTE, LINE_FIELD],
     },
     Section { heading: "[source]", of_type: Some("generator"), keys: &[COUNT, SEED, RATE, GENERATOR_FIELDS] },
+    HTTP_SOURCE,
 ];

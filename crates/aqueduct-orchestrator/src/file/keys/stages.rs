@@ -1,18 +1,24 @@
 //! The keys of `[[stage]]`.
 
-use super::{ASSERT, Absent, BRANCH, DEDUPE, EXEC, Key, Kind, ON_ERROR, ROUTE, SAMPLE, SPLIT, Section, key};
+use super::{
+    ASSERT, Absent, BRANCH, BUDGET_STAGE, DEDUPE, EXEC, HTTP, Key, Kind, MODEL_STAGE, ON_ERROR, ROUTE,
+    SAMPLE, SPLIT, Section, key,
+};
 use crate::settings::defaults;
 
 pub(in crate::file) const STAGE_NAME: Key =
     key("name", Kind::Name, Absent::Required, "the stage's name, unique among stages; dead letters carry it");
 pub(in crate::file) const STAGE_TYPE: Key = key(
     "type",
-    Kind::Choice(&["map", "filter", "alert", "route", "dedupe", "split", "sample", "assert", "exec"]),
+    Kind::Choice(&[
+        "map", "filter", "alert", "route", "dedupe", "split", "sample", "assert", "exec", "http", "model",
+        "budget",
+    ]),
     Absent::Required,
     "map: writes new fields; filter: lets items pass; alert: writes a record about some of them; route: sends items to \
      branches and sinks; dedupe: lets the first item of a key pass; split: makes an item \
      of each element of a list; sample: lets a share pass; assert: fails on items for which a condition does not hold; \
-     exec: gives items to a program",
+     exec: gives items to a program; http: makes a call for each item; model: asks a language model; budget: draws on an allowance",
 );
 pub(in crate::file) const STAGE_ON_ERROR: Key = key(
     "on_error",
@@ -92,4 +98,7 @@ pub(in crate::file) const STAGES: &[Section] = &[
     SAMPLE,
     ASSERT,
     EXEC,
+    HTTP,
+    MODEL_STAGE,
+    BUDGET_STAGE,
 ];

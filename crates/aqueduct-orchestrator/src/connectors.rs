@@ -1,0 +1,8 @@
+//! What goes over the network: backends, and what calls them.
+
+pub(crate) mod backend;
+pub(crate) mod figures;
+pub(crate) mod http;
+pub(crate) mod model;
+pub(crate) mod rules;
+pub(crate) mod stand_in;

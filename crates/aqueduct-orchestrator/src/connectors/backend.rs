@@ -1,0 +1,435 @@
+//! From the rules of a backend to calls that keep them.
+
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aqueduct_core::{Classified, Clock, ErrorClass, Phase, ShutdownSignal};
+use aqueduct_http::{Client, HttpError, Request, Response};
+use aqueduct_metrics::Registry;
+use aqueduct_policy::{Call, PolicyError, RefusedBy};
+use aqueduct_stream::{ConfigError, StageError};
+use bytes::Bytes;
+use serde_json::{Map, Value as Json};
+use tower_service::Service;
+
+use super::figures::Figures;
+use super::rules;
+use super::stand_in::StandIn;
+use crate::redacted::Redacted;
+use crate::request::RunRequest;
+use crate::spec::{BackendSpec, Method, PipelineSpec, Scope, Statuses};
+
+/// A backend that stages, sources and sinks call. Its connections and circuits are made with the first call, or when a
+/// run asks whether it can work.
+pub(crate) struct Backend {
+    spec: BackendSpec,
+    /// Where a relative path begins.
+    folder: PathBuf,
+    clock: Clock,
+    shutdown: ShutdownSignal,
+    metrics: Registry,
+    /// What plays the services, if they are played.
+    stand_in: Arc<StandIn>,
+    made: Mutex<Option<Arc<Made>>>,
+}
+
+pub(super) type Made = aqueduct_policy::Backend<Exchange, Outgoing>;
+
+/// What is sent, wherever the endpoint is.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    /// A URL, or a path on the endpoints.
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
+    pub(crate) statuses: Arc<Statuses>,
+    /// Whether it may be sent again although it may have been carried out.
+    pub(crate) repeatable: bool,
+}
+
+/// What came back in the end.
+pub(crate) struct Answer {
+    pub(crate) response: Response,
+    /// Where it came from in the end.
+    pub(crate) url: String,
+    /// How many attempts it took.
+    pub(crate) attempts: u32,
+}
+
+impl Backend {
+    pub(crate) fn new(spec: &BackendSpec, pipeline: &PipelineSpec, request: &RunRequest) -> Arc<Self> {
+        Arc::new(Self {
+            spec: spec.clone(),
+            folder: pipeline.folder.clone(),
+            clock: request.clock.clone(),
+            shutdown: request.shutdown.clone(),
+            metrics: request.metrics.clone(),
+            stand_in: Arc::new(StandIn::new(request.stand_in.clone(), pipeline)),
+            made: Mutex::default(),
+        })
+    }
+
+    /// Its name and where it is, for people.
+    pub(crate) fn describe(&self) -> String {
+        if self.spec.endpoints.is_empty() {
+            return format!("the hosts of backend {}", self.spec.name);
+        }
+        let endpoints: Vec<String> = self.spec.endpoints.iter().map(ToString::to_string).collect();
+        format!("backend {} ({})", self.spec.name, endpoints.join(", "))
+    }
+
+    /// Sees whether it can work: makes its connections' rules and reads its certificates, once.
+    pub(crate) fn ready(&self) -> Result<Arc<Made>, ConfigError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made {
+            return Ok(Arc::clone(made));
+        }
+        let misfit = |error: aqueduct_core::ConfigError| ConfigError::Value {
+            field: format!("{} of backend {}", error.field, self.spec.name),
+            value: error.value,
+            expected: error.allowed,
+        };
+        let client = self.client()?;
+        let exchange = |base: Option<&str>| Exchange {
+            client: client.clone(),
+            base: base.map(|base| base.trim_end_matches('/').into()),
+            stand_in: Arc::clone(&self.stand_in),
+            clock: self.clock.clone(),
+        };
+        let endpoints: Vec<(String, Exchange)> = if self.spec.endpoints.is_empty() {
+            vec![(self.spec.name.clone(), exchange(None))]
+        } else {
+            let each =
+                |endpoint: &Redacted| (endpoint.written().to_owned(), exchange(Some(endpoint.expose())));
+            self.spec.endpoints.iter().map(each).collect()
+        };
+        let new = rules::backend(&self.spec, endpoints, &self.clock, &self.metrics).map_err(misfit)?;
+        Ok(Arc::clone(made.insert(Arc::new(new))))
+    }
+
+    fn client(&self) -> Result<Client, ConfigError> {
+        let spec = &self.spec.client;
+        let mut config = aqueduct_http::Config::builder()
+            .hosts(spec.hosts.value)
+            .connections_per_host(spec.connections_per_host.value)
+            .response_bytes_max(spec.response_bytes_max)
+            .timeout(self.spec.timeout)
+            .connect_timeout(spec.connect_timeout)
+            .redirects_max(spec.redirects_max as usize)
+            // What plays the services is on this machine.
+            .allow_private(spec.allow_private || self.stand_in.plays());
+        if let Some(user_agent) = &spec.user_agent {
+            config = config.user_agent(user_agent.expose());
+        }
+        if let Some(path) = &spec.root_certificate {
+            let path = self.folder.join(path.expose());
+            let pem = std::fs::read(&path).map_err(|error| ConfigError::Value {
+                field: format!("root_certificate of backend {}", self.spec.name),
+                value: path.display().to_string(),
+                expected: format!("a file of certificates that can be read ({error})"),
+            })?;
+            config = config.root_certificate(pem);
+        }
+        let misfit = |error: aqueduct_core::ConfigError| ConfigError::Value {
+            field: format!("{} of backend {}", error.field, self.spec.name),
+            value: error.value,
+            expected: error.allowed,
+        };
+        let config = config.build().map_err(misfit)?;
+        Client::new(config).map_err(|error| ConfigError::Value {
+            field: format!("backend {}", self.spec.name),
+            value: "its client".to_owned(),
+            expected: error.to_string(),
+        })
+    }
+
+    /// Makes one call, as often as its rules say. What the quota or an open circuit refuses is waited for: it is no
+    /// failure of anybody.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it gives back all that it holds; the call may have been carried out.
+    pub(crate) async fn call(
+        &self,
+        outgoing: Outgoing,
+        tenant: &str,
+        figures: &Figures,
+    ) -> Result<Answer, StageError> {
+        let made = self.ready().map_err(|error| StageError::stop(error.to_string()))?;
+        let key = match self.spec.scope {
+            Scope::Backend => self.spec.name.clone(),
+            Scope::Host => host(&outgoing.target)?,
+        };
+        let mut before = 0;
+        loop {
+            let repeatable = outgoing.repeatable;
+            let call =
+                Call::new(outgoing.clone()).key(key.clone()).tenant(tenant.to_owned()).repeatable(repeatable);
+            // The layers make a large future, and a stage moves its own about.
+            match Box::pin(made.call_counted(call)).await {
+                Ok(answered) => {
+                    let attempts = before + answered.attempts;
+                    let response = answered.response;
+                    let url = if self.stand_in.plays() { outgoing.target } else { response.url().to_owned() };
+                    return Ok(Answer { response, url, attempts });
+                }
+                // The service refuses for its own quota: no failure of the item either, however often it says so.
+                Err(PolicyError::Failed { attempts, source }) if source.class() == ErrorClass::Overload => {
+                    before += attempts;
+                    let wait = source.retry_after().unwrap_or(WAIT).clamp(WAIT_MIN, WAIT_MAX);
+                    self.wait(&key, &source, wait, figures).await?;
+                }
+                Err(PolicyError::Refused(refusal)) if refusal.by != RefusedBy::TooLarge => {
+                    before += refusal.attempts;
+                    let wait = refusal.retry_after.unwrap_or(WAIT).max(WAIT_MIN);
+                    self.wait(&key, &refusal, wait, figures).await?;
+                }
+                Err(error) => return Err(failed(error, before)),
+            }
+        }
+    }
+}
+
+/// How long to wait where a refusal does not know.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// The longest wait that a service is believed; then it is asked again, and a person sees the warning again.
+const WAIT_MAX: Duration = Duration::from_mins(5);
+
+/// The shortest wait: a refusal that is over at once must not become a spin.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// A call that did not succeed, as an error of the stage.
+fn failed(error: PolicyError<ExchangeError>, before: u32) -> StageError {
+    let failed =
+        StageError::new(error.class(), format!("failed to {error}")).with_attempts(before + error.attempts());
+    match error {
+        PolicyError::Failed { source, .. } | PolicyError::Deadline { last: Some(source), .. } => {
+            failed.with_source(source)
+        }
+        _ => failed,
+    }
+}
+
+/// The host that a URL names, with its port where it has one.
+fn host(url: &str) -> Result<String, StageError> {
+    let authority = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    let authority = authority.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    match authority.map(|authority| authority.rsplit('@').next().unwrap_or_default()) {
+        Some(host) if !host.is_empty() => Ok(host.to_ascii_lowercase()),
+        _ => Err(StageError::permanent(
+            "the item's URL begins with neither http:// nor https://, or has no host",
+        )),
+    }
+}
+
+/// Sends a call to one endpoint, and says what its status means.
+#[derive(Clone)]
+pub(crate) struct Exchange {
+    client: Client,
+    /// The URL in front of every path; none where calls name their hosts.
+    base: Option<Arc<str>>,
+    stand_in: Arc<StandIn>,
+    clock: Clock,
+}
+
+/// A call that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    /// There is no answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The answer is a refusal.
+    #[error("{method} {url} was answered {status}{}", reason(text))]
+    Status {
+        method: &'static str,
+        /// Without its query, which may hold a secret.
+        url: String,
+        status: u16,
+        class: ErrorClass,
+        retry_after: Option<Duration>,
+        /// The beginning of the body, where it is text.
+        text: String,
+    },
+    /// It may have been carried out, and may not be made again.
+    #[error("the call may have been carried out and may not be made again")]
+    Once(#[source] HttpError),
+}
+
+fn reason(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+impl Classified for ExchangeError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Http(error) => error.class(),
+            Self::Status { class, .. } => *class,
+            Self::Once(_) => ErrorClass::Permanent,
+        }
+    }
+
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Http(error) if error.is_refusal())
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Http(_) | Self::Once(_) => None,
+        }
+    }
+}
+
+impl Exchange {
+    async fn send(self, outgoing: Outgoing) -> Result<Response, ExchangeError> {
+        // Bytes on their way are no wait for the clock.
+        let _busy = self.clock.busy();
+        let url = match &self.base {
+            Some(base) => format!("{base}{}", outgoing.target),
+            None => outgoing.target,
+        };
+        let called = self.stand_in.instead(&url).unwrap_or_else(|| url.clone());
+        let mut request = Request::new(method(outgoing.method), called).body(outgoing.body);
+        for (name, value) in &outgoing.headers {
+            // What says who asks goes to nobody else, whatever a redirect says.
+            request = if SECRET_FIELDS.contains(&name.as_str()) {
+                request.secret_header(name, value)
+            } else {
+                request.header(name, value)
+            };
+        }
+        let response = match self.client.call(request).await {
+            Ok(response) => response,
+            Err(error) if !outgoing.repeatable && may_have_been_sent(&error) => {
+                return Err(ExchangeError::Once(error));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let status = response.status().as_u16();
+        tracing::debug!(method = outgoing.method.as_str(), url = plain(&url), status, "answer");
+        if outgoing.statuses.is_success(status) {
+            return Ok(response);
+        }
+        let class = match status {
+            _ if !outgoing.statuses.is_retry(status) => ErrorClass::Permanent,
+            429 => ErrorClass::Overload,
+            _ => ErrorClass::Transient,
+        };
+        Err(ExchangeError::Status {
+            method: outgoing.method.as_str(),
+            url: plain(&url).to_owned(),
+            status,
+            class,
+            retry_after: response.retry_after(self.clock.wall()),
+            text: beginning(&response),
+        })
+    }
+}
+
+/// Header fields that say who asks.
+const SECRET_FIELDS: [&str; 5] =
+    ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-goog-api-key"];
+
+fn method(method: Method) -> aqueduct_http::Method {
+    match method {
+        Method::Get => aqueduct_http::Method::GET,
+        Method::Head => aqueduct_http::Method::HEAD,
+        Method::Post => aqueduct_http::Method::POST,
+        Method::Put => aqueduct_http::Method::PUT,
+        Method::Patch => aqueduct_http::Method::PATCH,
+        Method::Delete => aqueduct_http::Method::DELETE,
+    }
+}
+
+/// Whether the other side may have seen the request. False only where there was surely no connection.
+fn may_have_been_sent(error: &HttpError) -> bool {
+    !matches!(
+        error,
+        HttpError::Url { .. }
+            | HttpError::Header { .. }
+            | HttpError::Address { .. }
+            | HttpError::Busy { .. }
+            | HttpError::Unresolved { .. }
+            | HttpError::Refused { .. }
+            | HttpError::ConnectTimeout { .. }
+            | HttpError::Connect { .. }
+            | HttpError::Certificate { .. }
+            | HttpError::Tls { .. }
+    )
+}
+
+/// A URL without its query and fragment.
+fn plain(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// Enough of a body to see what a service complains about.
+fn beginning(response: &Response) -> String {
+    const LETTERS_MAX: usize = 200;
+    let kind = response.content_type().unwrap_or_default();
+    if !(kind.starts_with("text/plain") || kind.contains("json")) {
+        return String::new();
+    }
+    let text = response.text().unwrap_or_default();
+    let letters = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    letters.take(LETTERS_MAX).collect::<String>().trim().to_owned()
+}
+
+impl Service<Outgoing> for Exchange {
+    type Response = Response;
+    type Error = ExchangeError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, ExchangeError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
+        // The client's own queue is bounded by its time limit.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, outgoing: Outgoing) -> Self::Future {
+        Box::pin(self.clone().send(outgoing))
+    }
+}
+
+impl Backend {
+    /// Waits until a refusal is over. A run that drains does not wait: it ends in front of the item.
+    async fn wait(
+        &self,
+        key: &str,
+        refusal: &(dyn fmt::Display + Sync),
+        wait: Duration,
+        figures: &Figures,
+    ) -> Result<(), StageError> {
+        figures.waited(wait);
+        tracing::debug!(backend = self.spec.name, key, seconds = wait.as_secs_f64(), reason = %refusal, "waits");
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            () = self.clock.sleep(wait) => Ok(()),
+            () = shutdown.reached(Phase::Draining) => {
+                Err(StageError::end(format!("a call to {key} had to wait when the run was asked to stop: {refusal}")))
+            }
+        }
+    }
+
+    /// Adds what its rules did, for whoever calls it, to the figures of a stage.
+    pub(crate) fn write(&self, figures: &mut Map<String, Json>) {
+        if let Some(made) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
+            let mut own = Map::new();
+            own.insert("name".to_owned(), self.spec.name.as_str().into());
+            rules::write(&made.snapshot(), &mut own);
+            figures.insert("backend".to_owned(), own.into());
+        }
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
