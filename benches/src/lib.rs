@@ -1,4 +1,5 @@
-//! What the measurements share: the evidence items, and running one arm as a process of its own.
+//! What the measurements share: the evidence items, running one arm as a process of its own, and pipelines against a
+//! scripted backend.
 //!
 //! # When to use it
 //!
@@ -17,4 +18,5 @@
 //! 2013.
 
 pub mod arms;
+pub mod calls;
 pub mod evidence;
