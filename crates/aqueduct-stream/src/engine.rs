@@ -83,7 +83,12 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
             failure = failure.or(Some(RunError::Thread { thread: "reader" }));
             Ended::Stopped
         }
-        Some(_) if end.exhausted.is_some() => Ended::Exhausted,
+        // A stage may also leave what it has not begun to the next run because somebody asked this one to end.
+        Some(_) if end.exhausted.is_some() => match shared.options.shutdown.phase() {
+            Phase::Running => Ended::Exhausted,
+            Phase::Draining => Ended::Drained,
+            Phase::Stopping => Ended::Stopped,
+        },
         Some(ReaderEnd::Asked) if shared.options.shutdown.phase() == Phase::Stopping => Ended::Stopped,
         Some(_) if end.counts.in_flight > 0 => Ended::Stopped,
         Some(ReaderEnd::Asked) => Ended::Drained,
@@ -102,7 +107,7 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
         (None, Ended::Done | Ended::NothingToDo) => RunOutcome::Done,
         (None, _) => RunOutcome::Stopped,
     };
-    let exhausted = end.exhausted.take();
+    let exhausted = end.exhausted.take().filter(|_| ended == Ended::Exhausted);
     let closed = close(end, &name, outcome, clock.wall(), &shared.options.retention).await;
     let (counts, epochs) = match closed {
         Ok(figures) => figures,

@@ -307,6 +307,8 @@ impl StageError {
 
     /// The run has used what it may, and nothing is wrong: it commits what is before the item and ends there, like one
     /// that has reached its limit ([`Ended::Exhausted`](crate::Ended::Exhausted)). The message says what is used up.
+    /// A stage whose work is long also leaves with it what it has not begun when the run drains; the run then ends as
+    /// [`Ended::Drained`](crate::Ended::Drained).
     #[must_use]
     pub fn end(message: impl Into<String>) -> Self {
         Self { halt: Some(Halt::Ends), ..Self::new(ErrorClass::Overload, message) }

@@ -166,6 +166,10 @@ impl Backend {
             Scope::Backend => self.spec.name.clone(),
             Scope::Host => host(&outgoing.target)?,
         };
+        // What has not begun when the run drains is left to the next run: a window of items may be hours of calls.
+        if self.shutdown.phase() != Phase::Running {
+            return Err(StageError::end("the run was asked to stop before the call for an item began"));
+        }
         let mut before = 0;
         loop {
             let repeatable = outgoing.repeatable;

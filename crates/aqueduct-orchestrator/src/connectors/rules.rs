@@ -47,7 +47,12 @@ pub(super) fn backend(
         policy = policy.rate_limit(quota, scope);
     }
     if let Some(breaker) = breaker(spec)? {
-        policy = policy.breaker(breaker);
+        // Of several endpoints each has a circuit of its own: one that is down must not stop the others.
+        policy = if spec.endpoints.is_empty() {
+            policy.breaker(breaker)
+        } else {
+            policy.endpoint_breaker(breaker)
+        };
     }
     if let Some(after) = spec.hedge_after {
         let after =

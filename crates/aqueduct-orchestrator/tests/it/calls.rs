@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use aqueduct_core::Shutdown;
 use aqueduct_orchestrator::{Inputs, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::{Ended, Report, RunFailure};
-use aqueduct_testkit::backend::{Backend, Begins, Builder, Dead, Ends, Outage, Page, Quota, Script};
+use aqueduct_testkit::backend::{Backend, Begins, Builder, Dead, Ends, Latency, Outage, Page, Quota, Script};
 use serde_json::Value;
 
 struct Place {
@@ -111,7 +112,8 @@ async fn one_dead_endpoint_of_three_costs_no_item() {
     let place = Place::with(Script::builder().hosts(3).outage(outage)).await;
     let backend =
         "endpoints = [\"http://a.example\", \"http://b.example\", \"http://c.example\"]\nretries = 10";
-    let file = scoring(600, backend, "url = \"/item/{item.id}\"\non_error = \"dead-letter\"\n");
+    let file = scoring(600, backend, "url = \"/item/{item.id}\"\non_error = \"dead-letter\"\n")
+        .replace("breaker_failures = 0", "breaker_failures = 5");
     let report = place.run(&file).await.unwrap();
     assert_eq!((report.counts.delivered, report.counts.dead_lettered), (600, 0));
     assert_all_scored(&place, 600);
@@ -260,6 +262,31 @@ async fn a_budget_ends_the_run_behind_the_last_item_that_it_pays_for() {
     let report = place.run(&file).await.unwrap();
     assert_eq!((report.ended, report.counts.delivered), (Ended::Done, 16));
     assert_all_scored(&place, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_drains_begins_no_more_calls_and_the_next_makes_them() {
+    let latency = Latency::of(Duration::from_millis(10));
+    let place = Place::with(Script::builder().latency(latency)).await;
+    let file = scoring(300, "", &format!("{ITEM}in_flight = 4\n")) + "[run]\nwindow_items = 2000\n";
+    let (shutdown, signal) = Shutdown::new();
+    let request =
+        RunRequest { stand_in: place.backend.urls().to_vec(), shutdown: signal, ..RunRequest::default() };
+    let spec = place.spec(&file);
+    let asked = async {
+        while place.backend.account().total.calls == 0 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.drain();
+    };
+    let (report, ()) = tokio::join!(assemble(&spec, request).run(), asked);
+    let report = report.unwrap();
+    assert_eq!(report.ended, Ended::Drained);
+    assert!(report.counts.delivered < 300, "what the window held was called before the run ended");
+    assert_eq!(report.counts.dead_lettered, 0);
+    assert_eq!(place.run(&file).await.unwrap().counts.delivered, 300 - report.counts.delivered);
+    assert_all_scored(&place, 300);
+    assert_eq!(place.backend.account().total.calls, 300, "no call was made twice");
 }
 
 fn paged(url: &str, paging: &str) -> String {

@@ -22,7 +22,8 @@ pub(in crate::file) const PER: Key = key(
     "per",
     Kind::Choice(&["host", "backend"]),
     Absent::Words("`host`, or `backend` with `endpoints`"),
-    "what has a quota and a circuit of its own: each host, or the backend as a whole",
+    "what has a quota and a circuit of its own: each host, or the backend as a whole. With `endpoints` the circuits are those \
+     of the endpoints",
 );
 pub(crate) const REQUESTS_PER_MINUTE: Key = key(
     "requests_per_minute",
