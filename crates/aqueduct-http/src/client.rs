@@ -63,14 +63,21 @@ impl Client {
     /// # Cancel safety
     ///
     /// Dropping it closes its connection and gives its place free. The server may have got the request.
-    pub async fn call(&self, request: Request) -> Result<Response, HttpError> {
-        let mut call = Call::new(request)?;
-        let limit = pin!(self.clock.sleep(self.config.timeout));
-        tokio::select! {
-            // The limit first: a call that is late is not to take the turn that another late one has just left.
-            biased;
-            () = limit => Err(late(&call, self.config.timeout)),
-            response = self.follow(&mut call) => response,
+    pub fn call(&self, request: Request) -> impl Future<Output = Result<Response, HttpError>> + Send {
+        // Not within: the request would be kept beside the call, for as long as that takes.
+        let mut call = Call::new(request);
+        async move {
+            let call = match call {
+                Ok(ref mut call) => call,
+                Err(error) => return Err(error),
+            };
+            let limit = pin!(self.clock.sleep(self.config.timeout));
+            tokio::select! {
+                // The limit first: a call that is late is not to take the turn that another late one has just left.
+                biased;
+                () = limit => Err(late(call, self.config.timeout)),
+                response = self.follow(call) => response,
+            }
         }
     }
 

@@ -238,28 +238,32 @@ where
     /// # Panics
     ///
     /// A system clock needs the time driver of a tokio runtime as soon as there is something to wait for.
-    pub async fn call_counted(
+    pub fn call_counted(
         &self,
         call: Call<Req>,
-    ) -> Result<Answered<S::Response>, PolicyError<S::Error>> {
+    ) -> impl Future<Output = Result<Answered<S::Response>, PolicyError<S::Error>>> {
         let block = &*self.0;
-        let _under_way = block.counts.under_way();
-        let run = &block.begin(call);
-        #[rustfmt::skip]
-        let result =
-            block.by_deadline(run, move ||              // Whoever calls gets an answer in time, whatever is within.
-            block.remembered(run, move ||               // What is known, or being asked, costs nothing of what follows.
-            block.admitted(run, move ||                 // As many as the backend bears; a call keeps its place to the end.
-            block.repeated(run, move |kind|             // What failed in passing, within a budget.
-            block.hedged(run, kind, move |kind|         // Beside an attempt that takes long, of the same budget.
-            block.unless_open(run, move ||              // Nobody waits for a token who may not call.
-            block.with_tokens(run, move ||              // Every attempt and every hedge takes its own: the quota is kept.
-            block.judged(run, kind, move |service|      // To an endpoint that is well; circuits learn what came of it.
-            block.in_time(move ||                       // What was sent, and no wait before it, must end in its time.
-            block.send(run, service)
-            ))))))))).await;
-        block.counts.ended(&result);
-        result.map(|response| Answered { response, attempts: run.attempts() })
+        // Not within: the call would be kept beside what is known of it, for as long as that takes.
+        let run = block.begin(call);
+        async move {
+            let run = &run;
+            let _under_way = block.counts.under_way();
+            #[rustfmt::skip]
+            let result =
+                block.by_deadline(run, move ||              // Whoever calls gets an answer in time, whatever is within.
+                block.remembered(run, move ||               // What is known, or being asked, costs nothing of what follows.
+                block.admitted(run, move ||                 // As many as the backend bears; a call keeps its place to the end.
+                block.repeated(run, move |kind|             // What failed in passing, within a budget.
+                block.hedged(run, kind, move |kind|         // Beside an attempt that takes long, of the same budget.
+                block.unless_open(run, move ||              // Nobody waits for a token who may not call.
+                block.with_tokens(run, move ||              // Every attempt and every hedge takes its own: the quota is kept.
+                block.judged(run, kind, move |service|      // To an endpoint that is well; circuits learn what came of it.
+                block.in_time(move ||                       // What was sent, and no wait before it, must end in its time.
+                block.send(run, service)
+                ))))))))).await;
+            block.counts.ended(&result);
+            result.map(|response| Answered { response, attempts: run.attempts() })
+        }
     }
 }
 
@@ -349,9 +353,8 @@ where
         A: Future<Output = Result<S::Response, PolicyError<S::Error>>>,
     {
         let in_time = match run.deadline.remaining(run.begun) {
-            None => return next().await,
             Some(Duration::ZERO) => None,
-            Some(left) => within(self.clock(), left, pin!(next())).await,
+            left => within(self.clock(), left, pin!(next())).await,
         };
         in_time.unwrap_or_else(|| {
             Err(PolicyError::Deadline { attempts: run.attempts(), last: run.last().take() })
@@ -436,37 +439,51 @@ where
             }
             // Spent, or given back where nothing was sent.
             drop(held);
-            let error = match result {
-                Ok(answer) => return Ok(answer),
-                Err(AttemptError::Refused(refusal)) => {
-                    return Err(PolicyError::Refused(Refusal { attempts: run.attempts(), ..refusal }));
-                }
-                Err(error) => error,
+            let delay;
+            (held, delay) = match self.after(run, &mut course, result) {
+                After::Ends(result) => return result,
+                After::Again(held, delay) => (held, delay),
             };
-            let (Advice::Again { retry_after }, Some(retry), true) =
-                (Advice::of_error(&error), &self.settings.retry, run.call.repeatable)
-            else {
-                return Err(run.failed(error));
-            };
-            let now = self.clock().now();
-            // Its time counts from when the first attempt was sent: a long wait for a place or a token is no reason to give up.
-            let course = course.get_or_insert_with(|| Course::begin(run.sent_at(), run.deadline));
-            let next = course.fail(&retry.schedule, retry_after, now, &mut self.random());
-            let delay = match next {
-                Next::Wait(delay) => delay,
-                Next::Stop(Limit::Deadline) => return Err(run.too_late(error)),
-                Next::Stop(_) => return Err(run.failed(error)),
-            };
-            let Some(withdrawal) = self.budget.try_withdraw(now) else { return Err(run.failed(error)) };
-            held = Held { withdrawal: Some(withdrawal), attempts: &run.attempts, before: run.attempts() };
-            if let AttemptError::Failed(error) = error {
-                *run.last() = Some(error);
-            }
             kind = Kind::Retry;
             if !delay.is_zero() {
                 self.clock().sleep(delay).await;
             }
         }
+    }
+
+    /// What follows an attempt. Apart from the loop, since what is at hand where that waits makes the future of every call
+    /// larger.
+    fn after<'a>(
+        &'a self,
+        run: &'a Run<Req, S::Error>,
+        course: &mut Option<Course>,
+        result: Result<S::Response, AttemptError<S::Error>>,
+    ) -> After<'a, S::Response, S::Error> {
+        let error = match result {
+            Ok(answer) => return After::Ends(Ok(answer)),
+            Err(error) => error,
+        };
+        let (Advice::Again { retry_after }, Some(retry), true) =
+            (Advice::of_error(&error), &self.settings.retry, run.call.repeatable)
+        else {
+            return After::Ends(Err(run.failed(error)));
+        };
+        let now = self.clock().now();
+        // Its time counts from when the first attempt was sent: a long wait for a place or a token is no reason to give up.
+        let course = course.get_or_insert_with(|| Course::begin(run.sent_at(), run.deadline));
+        let delay = match course.fail(&retry.schedule, retry_after, now, &mut self.random()) {
+            Next::Wait(delay) => delay,
+            Next::Stop(Limit::Deadline) => return After::Ends(Err(run.too_late(error))),
+            Next::Stop(_) => return After::Ends(Err(run.failed(error))),
+        };
+        let Some(withdrawal) = self.budget.try_withdraw(now) else {
+            return After::Ends(Err(run.failed(error)));
+        };
+        let held = Held { withdrawal: Some(withdrawal), attempts: &run.attempts, before: run.attempts() };
+        if let AttemptError::Failed(error) = error {
+            *run.last() = Some(error);
+        }
+        After::Again(held, delay)
     }
 
     async fn hedged<F, A>(
@@ -594,8 +611,7 @@ where
         F: FnOnce() -> A,
         A: Future<Output = Result<S::Response, AttemptError<S::Error>>>,
     {
-        let Some(time) = self.settings.attempt_timeout else { return next().await };
-        within(self.clock(), time, pin!(next())).await.unwrap_or_else(|| {
+        within(self.clock(), self.settings.attempt_timeout, pin!(next())).await.unwrap_or_else(|| {
             self.counts.timed_out();
             Err(AttemptError::TimedOut)
         })
@@ -695,6 +711,14 @@ impl Said {
     }
 }
 
+/// What follows an attempt.
+enum After<'a, T, E> {
+    /// The call has its answer, or there will be none.
+    Ends(Result<T, PolicyError<E>>),
+    /// Another one, after this delay.
+    Again(Held<'a>, Duration),
+}
+
 /// What was withdrawn for a retry. Dropped before that was sent, it is given back.
 struct Held<'a> {
     withdrawal: Option<Withdrawal<'a>>,
@@ -717,15 +741,23 @@ fn refused<E>(by: RefusedBy, retry_after: Option<Duration>) -> AttemptError<E> {
     AttemptError::Refused(Refusal::new(by, retry_after))
 }
 
-/// Waits for a result for so long.
-async fn within<T>(clock: &Clock, time: Duration, mut call: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    let mut over = pin!(clock.sleep(time));
+/// Waits for a result, for so long where there is a limit.
+async fn within<T>(
+    clock: &Clock,
+    time: Option<Duration>,
+    mut call: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    // On the heap: most calls have no limit here, and every one would have the room for it.
+    let mut over = time.map(|time| Box::pin(clock.sleep(time)));
     poll_fn(|cx| {
         // The call first: an answer that comes with the last moment counts.
         if let Poll::Ready(value) = call.as_mut().poll(cx) {
             return Poll::Ready(Some(value));
         }
-        over.as_mut().poll(cx).map(|()| None)
+        match &mut over {
+            Some(over) => over.as_mut().poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
     })
     .await
 }

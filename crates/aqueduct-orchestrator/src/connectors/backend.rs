@@ -38,7 +38,7 @@ pub(crate) struct Backend {
     made: Mutex<Option<Arc<Made>>>,
 }
 
-pub(super) type Made = aqueduct_policy::Backend<Exchange, Outgoing>;
+pub(super) type Made = aqueduct_policy::Backend<Arc<Exchange>, Outgoing>;
 
 /// What is sent, wherever the endpoint is.
 #[derive(Clone, Debug)]
@@ -96,13 +96,12 @@ impl Backend {
             expected: error.allowed,
         };
         let client = self.client()?;
-        let exchange = |base: Option<&str>| Exchange {
-            client: client.clone(),
-            base: base.map(|base| base.trim_end_matches('/').into()),
-            stand_in: Arc::clone(&self.stand_in),
-            clock: self.clock.clone(),
+        let exchange = |base: Option<&str>| {
+            let base = base.map(|base| base.trim_end_matches('/').to_owned());
+            let (stand_in, clock) = (Arc::clone(&self.stand_in), self.clock.clone());
+            Arc::new(Exchange { client: client.clone(), base, stand_in, clock })
         };
-        let endpoints: Vec<(String, Exchange)> = if self.spec.endpoints.is_empty() {
+        let endpoints: Vec<(String, Arc<Exchange>)> = if self.spec.endpoints.is_empty() {
             vec![(self.spec.name.clone(), exchange(None))]
         } else {
             let each =
@@ -157,7 +156,7 @@ impl Backend {
     /// Dropped, it gives back all that it holds; the call may have been carried out.
     pub(crate) async fn call(
         &self,
-        outgoing: Outgoing,
+        outgoing: &Outgoing,
         tenant: &str,
         figures: &Figures,
     ) -> Result<Answer, StageError> {
@@ -175,27 +174,27 @@ impl Backend {
             let repeatable = outgoing.repeatable;
             let call =
                 Call::new(outgoing.clone()).key(key.clone()).tenant(tenant.to_owned()).repeatable(repeatable);
-            // The layers make a large future, and a stage moves its own about.
-            match Box::pin(made.call_counted(call)).await {
+            // The layers make a large future, and a stage moves its own about. A wait is rare, and its room would be in each.
+            let (reason, wait) = match Box::pin(made.call_counted(call)).await {
                 Ok(answered) => {
                     let attempts = before + answered.attempts;
                     let response = answered.response;
-                    let url = if self.stand_in.plays() { outgoing.target } else { response.url().to_owned() };
+                    let asked = self.stand_in.plays().then_some(&*outgoing.target);
+                    let url = asked.unwrap_or_else(|| response.url()).to_owned();
                     return Ok(Answer { response, url, attempts });
                 }
                 // The service refuses for its own quota: no failure of the item either, however often it says so.
                 Err(PolicyError::Failed { attempts, source }) if source.class() == ErrorClass::Overload => {
                     before += attempts;
-                    let wait = source.retry_after().unwrap_or(WAIT).clamp(WAIT_MIN, WAIT_MAX);
-                    self.wait(&key, &source, wait, figures).await?;
+                    (source.to_string(), source.retry_after().unwrap_or(WAIT).clamp(WAIT_MIN, WAIT_MAX))
                 }
                 Err(PolicyError::Refused(refusal)) if refusal.by != RefusedBy::TooLarge => {
                     before += refusal.attempts;
-                    let wait = refusal.retry_after.unwrap_or(WAIT).max(WAIT_MIN);
-                    self.wait(&key, &refusal, wait, figures).await?;
+                    (refusal.to_string(), refusal.retry_after.unwrap_or(WAIT).max(WAIT_MIN))
                 }
                 Err(error) => return Err(failed(error, before)),
-            }
+            };
+            Box::pin(self.wait(&key, &reason, wait, figures)).await?;
         }
     }
 }
@@ -234,11 +233,10 @@ fn host(url: &str) -> Result<String, StageError> {
 }
 
 /// Sends a call to one endpoint, and says what its status means.
-#[derive(Clone)]
 pub(crate) struct Exchange {
     client: Client,
     /// The URL in front of every path; none where calls name their hosts.
-    base: Option<Arc<str>>,
+    base: Option<String>,
     stand_in: Arc<StandIn>,
     clock: Clock,
 }
@@ -292,15 +290,15 @@ impl Classified for ExchangeError {
 }
 
 impl Exchange {
-    async fn send(self, outgoing: Outgoing) -> Result<Response, ExchangeError> {
+    async fn send(&self, outgoing: &Outgoing) -> Result<Response, ExchangeError> {
         // Bytes on their way are no wait for the clock.
         let _busy = self.clock.busy();
         let url = match &self.base {
             Some(base) => format!("{base}{}", outgoing.target),
-            None => outgoing.target,
+            None => outgoing.target.clone(),
         };
         let called = self.stand_in.instead(&url).unwrap_or_else(|| url.clone());
-        let mut request = Request::new(method(outgoing.method), called).body(outgoing.body);
+        let mut request = Request::new(method(outgoing.method), called).body(outgoing.body.clone());
         for (name, value) in &outgoing.headers {
             // What says who asks goes to nobody else, whatever a redirect says.
             request = if SECRET_FIELDS.contains(&name.as_str()) {
@@ -386,7 +384,7 @@ fn beginning(response: &Response) -> String {
     letters.take(LETTERS_MAX).collect::<String>().trim().to_owned()
 }
 
-impl Service<Outgoing> for Exchange {
+impl Service<Outgoing> for Arc<Exchange> {
     type Response = Response;
     type Error = ExchangeError;
     type Future = Pin<Box<dyn Future<Output = Result<Response, ExchangeError>> + Send>>;
@@ -397,7 +395,9 @@ impl Service<Outgoing> for Exchange {
     }
 
     fn call(&mut self, outgoing: Outgoing) -> Self::Future {
-        Box::pin(self.clone().send(outgoing))
+        let exchange = Arc::clone(self);
+        // Lent and not given: an async function keeps its arguments beside what it makes of them.
+        Box::pin(async move { exchange.send(&outgoing).await })
     }
 }
 
@@ -406,17 +406,17 @@ impl Backend {
     async fn wait(
         &self,
         key: &str,
-        refusal: &(dyn fmt::Display + Sync),
+        reason: &str,
         wait: Duration,
         figures: &Figures,
     ) -> Result<(), StageError> {
         figures.waited(wait);
-        tracing::debug!(backend = self.spec.name, key, seconds = wait.as_secs_f64(), reason = %refusal, "waits");
+        tracing::debug!(backend = self.spec.name, key, seconds = wait.as_secs_f64(), reason, "waits");
         let mut shutdown = self.shutdown.clone();
         tokio::select! {
             () = self.clock.sleep(wait) => Ok(()),
             () = shutdown.reached(Phase::Draining) => {
-                Err(StageError::end(format!("a call to {key} had to wait when the run was asked to stop: {refusal}")))
+                Err(StageError::end(format!("a call to {key} had to wait when the run was asked to stop: {reason}")))
             }
         }
     }

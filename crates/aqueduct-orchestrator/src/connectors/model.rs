@@ -155,7 +155,7 @@ impl Model {
         };
         let begun = self.clock.now();
         self.asked.total_requests.fetch_add(1, Ordering::Relaxed);
-        let answer = self.backend.call(outgoing, "", &self.figures).await;
+        let answer = self.backend.call(&outgoing, "", &self.figures).await;
         let took = u64::try_from(self.clock.now().since(begun).as_micros()).unwrap_or(u64::MAX);
         self.asked.total_processing_micros.fetch_add(took, Ordering::Relaxed);
         let attempts = answer.as_ref().map_or_else(StageError::attempts, |answer| answer.attempts);
@@ -192,7 +192,7 @@ impl Model {
             statuses: Arc::new(Statuses::default()),
             repeatable: true,
         };
-        let answer = pages.call(outgoing, "", &self.figures).await?;
+        let answer = pages.call(&outgoing, "", &self.figures).await?;
         let page = answer
             .response
             .text()

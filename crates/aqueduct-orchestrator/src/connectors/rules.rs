@@ -1,5 +1,6 @@
 //! What is written about a backend as the layers that keep to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_balancer::{Algorithm, Endpoint, Event as EndpointEvent, Outliers};
@@ -19,7 +20,7 @@ use crate::spec::{BackendSpec, Balance, Concurrency, Scope};
 /// Puts the layers around the endpoints of a backend.
 pub(super) fn backend(
     spec: &BackendSpec,
-    endpoints: Vec<(String, Exchange)>,
+    endpoints: Vec<(String, Arc<Exchange>)>,
     clock: &Clock,
     metrics: &Registry,
 ) -> Result<Made, ConfigError> {
