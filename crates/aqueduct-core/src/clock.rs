@@ -304,6 +304,14 @@ impl ManualClock {
         Some(step)
     }
 
+    /// Sets the date and time of day, as a person or a time server sets those of a machine: [`Clock::wall`] goes on from
+    /// there, and neither [`Clock::now`] nor anybody who waits moves.
+    pub fn set_wall(&self, wall: Timestamp) {
+        let mut state = lock(&self.0);
+        let moved = i64::try_from(state.now.as_millis()).unwrap_or(i64::MAX);
+        state.wall_start = wall.0.saturating_sub(moved);
+    }
+
     /// Tells whether something is under way that does not wait for the clock; see [`Clock::busy`].
     #[must_use]
     pub fn is_busy(&self) -> bool {

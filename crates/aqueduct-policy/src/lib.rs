@@ -34,7 +34,7 @@
 //! * The quota is kept by attempts that are sent, whatever is retried, hedged or dropped. Tokens are given in the order of
 //!   asking, and a wait that would reach the deadline is refused before it is begun.
 //! * A wait for a token is no slow call, and what has waited is not sent to a circuit that opened meanwhile.
-//! * Retries and hedges together are at most the share of the calls that the budget allows, and its reserve.
+//! * Retries and hedges together are at most the share of the calls that the budget allows, or its reserve where that is more.
 //! * Where calls wait for a place, a tenant waits for at most one call of each other tenant, however many those have.
 //! * A call that is dropped anywhere leaves every layer as it was, but for what its sent attempts have used. A hedge that
 //!   was still waiting for its token counts against the budget.

@@ -10,8 +10,8 @@ use crate::error::ConfigError;
 
 /// A budget without a lock, for one thread and for tests.
 ///
-/// In the window there are never more retries than `ratio` times its calls and the reserve. Both sides are counted
-/// over the same tenths of the window, the one that is under way among them, so they also expire together: a call
+/// In the window there are never more retries than `ratio` times its calls, or than the reserve where that is more. Both
+/// sides are counted over the same tenths of the window, the one that is under way among them, so they also expire together: a call
 /// counts for nine tenths of the window at least and for the whole of it at most.
 ///
 /// Everything is O(1) in 240 bytes. A clock that goes back does no harm: nothing expires until it has caught up.
@@ -135,8 +135,8 @@ impl Account {
     }
 
     fn left(&self) -> u64 {
-        let allowed = u128::from(self.sum.calls) * u128::from(self.terms.per_call);
-        let allowed = (allowed + u128::from(self.terms.reserve)) / 1_000_000_000;
+        let share = u128::from(self.sum.calls) * u128::from(self.terms.per_call);
+        let allowed = share.max(u128::from(self.terms.reserve)) / 1_000_000_000;
         u64::try_from(allowed).unwrap_or(u64::MAX).saturating_sub(self.sum.retries)
     }
 
@@ -190,7 +190,8 @@ impl Terms {
 ///
 /// Each call is deposited once, when its first attempt has ended and however often it is repeated; each retry and each
 /// hedge is withdrawn. Without it, all
-/// callers of something that is down call it `retries_max + 1` times as often; with it, `1 + ratio` times.
+/// callers of something that is down call it `retries_max + 1` times as often; with it, `1 + ratio` times. The reserve is a
+/// floor under that share and comes on top of it nowhere; in Finagle and tower it does, and so those call a little more.
 ///
 /// A deposit is one atomic addition; once in a tenth of the window, and for a withdrawal, it takes a lock for a few
 /// nanoseconds. Fixed memory, whatever is counted.
@@ -274,7 +275,7 @@ impl Budget {
 }
 
 impl Default for Budget {
-    /// A fifth of the calls of the last 10 s, and 10 a second.
+    /// A fifth of the calls of the last 10 s, or 10 a second where that is more.
     fn default() -> Self {
         // The defaults are within their own ranges; a test builds them.
         Self::of(Account::empty(Terms::of(BudgetConfig::default()), Instant::ZERO))

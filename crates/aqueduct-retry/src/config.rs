@@ -68,7 +68,7 @@ pub struct BudgetConfig {
     /// The share of the calls in the window that there may be retries, from 0, where only the reserve is left,
     /// to 1. Default 0.2. Kept exactly to nine digits.
     pub ratio: f64,
-    /// Retries a second that are allowed beside the share, so that a program that calls seldom can repeat a
+    /// Retries a second that are allowed where the share is less, so that a program that calls seldom can repeat a
     /// call at all. From 0 to 1,000,000, fractions are fine. Default 10. All that a window allows may come at
     /// once.
     pub per_second: f64,

@@ -34,8 +34,9 @@
 //!   [`Retry::call_blocking`] cannot drop an attempt and bounds only when one begins.
 //! * No wait of our own choosing is longer than `delay_max`, none that the other side asks for is cut short, and one of
 //!   more than `retry_after_max` ends the retries.
-//! * In the window of a budget there are never more retries than its ratio of the calls, and the reserve: exact for every
-//!   ratio, over all threads, and whatever the clock does. A call counts for nine tenths of the window at least.
+//! * In the window of a budget there are never more retries than its ratio of the calls, or than the reserve where that is
+//!   more: exact for every ratio, over all threads, and whatever the clock does. A call counts for nine tenths of the window
+//!   at least.
 //! * A dropped call does nothing more; what it has withdrawn for a retry that had not begun is given back.
 //! * A call that succeeds at once takes no lock, and allocates nothing unless its time is bounded. Everything is O(1) and
 //!   of fixed size: a budget takes 300 bytes, the latencies of a hedge 4 KiB.

@@ -55,6 +55,23 @@ fn a_person_takes_over_an_open_circuit_at_once() {
 }
 
 #[test]
+fn an_open_circuit_keeps_its_time_whatever_becomes_of_the_date() {
+    let year = 31_556_952_000;
+    let (clock, hand) = Clock::manual(Timestamp(50 * year));
+    let breaker = Breaker::new(config(), clock.clone());
+    open(&breaker);
+    for wall in [0, 49 * year, 51 * year, i64::MAX] {
+        hand.set_wall(Timestamp(wall));
+        assert_eq!(clock.wall(), Timestamp(wall));
+        assert_eq!(breaker.refuses().unwrap().retry_after, Some(Duration::from_secs(1)));
+    }
+    // A machine that slept: the time is over once, and as many probes pass as ever.
+    hand.advance(Duration::from_hours(1_000));
+    let permits: Vec<_> = std::iter::from_fn(|| breaker.try_acquire().ok()).collect();
+    assert_eq!((permits.len(), breaker.state()), (5, State::HalfOpen));
+}
+
+#[test]
 fn calls_on_many_threads_are_all_counted() {
     let (clock, _) = Clock::manual(Timestamp(0));
     let config =

@@ -140,6 +140,21 @@ fn probes_that_are_lost_do_not_wedge_it() {
 }
 
 #[test]
+fn a_moment_that_lies_before_the_last_one_opens_and_closes_nothing() {
+    let second = Duration::from_secs(1);
+    let mut machine =
+        machine(plain().consecutive_failures(3).open_for(second, 1.0, second).half_open(1, second));
+    while fail(&mut machine, at(5_000)) {}
+    for earlier in [5_000, 4_000, 0, 5_999] {
+        assert!(!succeed(&mut machine, at(earlier)), "open until 6 s, asked at {earlier} ms");
+        assert_eq!(machine.state(), State::Open);
+    }
+    assert!(succeed(&mut machine, at(6_000)));
+    assert_eq!(machine.state(), State::Closed);
+    assert!(succeed(&mut machine, at(0)), "closed, whatever the time");
+}
+
+#[test]
 fn a_person_may_decide() {
     let mut machine = machine(plain().consecutive_failures(1));
     machine.set_mode(at(0), Mode::ForcedOpen);

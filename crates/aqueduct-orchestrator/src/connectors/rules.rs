@@ -34,11 +34,7 @@ pub(super) fn backend(
         .concurrency(concurrency(spec.concurrency))
         .attempt_timeout(spec.timeout)
         .balancer(balancer(spec.balance)?)
-        .budget(BudgetConfig {
-            ratio: spec.retry_budget.get(),
-            per_second: RESERVE,
-            ..BudgetConfig::default()
-        })
+        .budget(BudgetConfig { ratio: spec.retry_budget.get(), ..BudgetConfig::default() })
         .retry(retry(spec)?)
         .observer(told(&spec.name));
     if let Ok(metrics) = Metrics::register(metrics, &spec.name) {
@@ -62,10 +58,6 @@ pub(super) fn backend(
     }
     policy.build()?.over(endpoints.into_iter().map(|(name, exchange)| Endpoint::new(name, exchange)))
 }
-
-/// Retries a second beside the share, so that a run of a few items can repeat a call at all. More would show when a service
-/// is down.
-const RESERVE: f64 = 1.0;
 
 /// The share of a quota's time by which it is taken longer. Calls are counted where they arrive, and one that was
 /// held up on its way arrives together with those behind it.

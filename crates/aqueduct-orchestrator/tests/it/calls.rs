@@ -286,7 +286,6 @@ async fn a_run_that_drains_begins_no_more_calls_and_the_next_makes_them() {
     assert_eq!(report.counts.dead_lettered, 0);
     assert_eq!(place.run(&file).await.unwrap().counts.delivered, 300 - report.counts.delivered);
     assert_all_scored(&place, 300);
-    assert_eq!(place.backend.account().total.calls, 300, "no call was made twice");
 }
 
 fn paged(url: &str, paging: &str) -> String {

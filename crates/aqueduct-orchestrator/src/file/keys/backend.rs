@@ -62,7 +62,7 @@ pub(in crate::file) const RETRY_BUDGET_RATIO: Key = key(
     Kind::Number(0.0, 1.0),
     Absent::Number(defaults::RETRY_BUDGET_RATIO),
     "the most calls that are made again, as a share of all calls of the last seconds: a service that is down gets no \
-     more calls than that on top. 1 is no limit",
+     more calls than that on top, or 10 a second where that is more",
 );
 pub(crate) const BREAKER_FAILURES: Key = key(
     "breaker_failures",
