@@ -1,0 +1,1 @@
+pub use aqueduct_core::ConfigError;

@@ -1,0 +1,247 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aqueduct_core::Clock;
+use hashbrown::DefaultHashBuilder;
+
+use crate::config::{CAPACITY_MAX, Config};
+use crate::error::ConfigError;
+use crate::shard::{Newcomer, Shard};
+use crate::spread;
+use crate::stats::Stats;
+use crate::wheel::NEVER;
+
+/// A cache in memory, for any number of threads. See [the crate](crate) for what it does.
+///
+/// Every operation takes the lock of one shard of it, for some tens of nanoseconds. Values are cloned out of it: an `Arc` or
+/// `Bytes` costs little.
+pub struct Memory<K, V> {
+    shards: Box<[Padded<K, V>]>,
+    /// How far a hash is shifted to give the number of its shard.
+    shift: u32,
+    hasher: DefaultHashBuilder,
+    config: Config,
+    clock: Clock,
+}
+
+/// On cache lines of its own, so that threads on different shards do not slow each other down.
+#[repr(align(128))]
+struct Padded<K, V> {
+    /// Guards a share of the entries. Code of others under it: the hash and the comparison of keys, and the clone of values.
+    shard: Mutex<Shard<K, V>>,
+}
+
+/// What is said of one entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    ttl: Option<Duration>,
+    weight: Option<u32>,
+}
+
+impl Terms {
+    /// Nothing: what the cache says of all.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how long the entry is good for; chance takes none of it off. A time of nought keeps it not at all, one of
+    /// centuries for ever.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// Sets how much of the capacity it takes. Default 1; nothing weighs less.
+    #[must_use]
+    pub fn weight(self, weight: u32) -> Self {
+        Self { weight: Some(weight), ..self }
+    }
+}
+
+impl<K: Hash + Eq, V> Memory<K, V> {
+    /// An empty cache on the system's clock.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self::with_clock(config, Clock::system())
+    }
+
+    /// The same on another clock.
+    #[must_use]
+    pub fn with_clock(config: Config, clock: Clock) -> Self {
+        let hasher = DefaultHashBuilder::default();
+        let shards = config.shards();
+        let padded = |number: usize| {
+            let capacity = share(config.capacity, number, shards);
+            Padded { shard: Mutex::new(Shard::new(config.eviction, capacity, hasher.hash_one(number))) }
+        };
+        let shards: Box<[_]> = (0..shards).map(padded).collect();
+        // A power of two.
+        let shift = 64 - shards.len().ilog2();
+        Self { shards, shift, hasher, config, clock }
+    }
+
+    /// Inserts a value on the terms of the cache, in the place of what was there under its key.
+    pub fn insert(&self, key: K, value: V) {
+        self.insert_on(key, value, Terms::new());
+    }
+
+    /// Inserts a value on terms of its own.
+    ///
+    /// One that is not kept, for it is heavier than its shard of the cache or has no time, takes what was there under its
+    /// key along: the old value is not what the caller wants to be found.
+    pub fn insert_on(&self, key: K, value: V, terms: Terms) {
+        let (hash, shard) = self.shard_of(&key);
+        let now = self.now();
+        let ttl = terms.ttl.or_else(|| self.config.ttl.map(|ttl| self.shorter(ttl, hash, now)));
+        let expires_at =
+            ttl.map_or(NEVER, |ttl| now.saturating_add(u64::try_from(ttl.as_nanos()).unwrap_or(NEVER)));
+        let weight = terms.weight.unwrap_or(1).max(1);
+        let gone = lock(shard).insert(Newcomer { hash, key, value, weight, expires_at }, now);
+        // Here, with nothing locked.
+        drop(gone);
+    }
+
+    /// Takes a value out.
+    pub fn remove<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let (hash, shard) = self.shard_of(key);
+        let removed = lock(shard).remove(hash, key, || self.now());
+        removed.and_then(|((_, value), is_good)| is_good.then_some(value))
+    }
+
+    /// Tells whether there is a value, and counts as no look at it.
+    pub fn contains<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let (hash, shard) = self.shard_of(key);
+        lock(shard).contains(hash, key, || self.now())
+    }
+
+    /// Takes everything out, shard by shard. What is known of how often keys were asked for is forgotten too.
+    pub fn clear(&self) {
+        for (number, shard) in self.shards.iter().enumerate() {
+            let entries = lock(shard).clear(self.config.eviction, self.hasher.hash_one(number));
+            drop(entries);
+        }
+    }
+
+    /// Allows another weight from now on; what does not fit leaves before this returns. O(n) where it becomes less.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] outside 2^48 and the number of shards, each of which keeps something; nothing has changed then.
+    pub fn set_capacity(&self, capacity: u64) -> Result<(), ConfigError> {
+        ConfigError::check("capacity", capacity, self.shards.len() as u64, CAPACITY_MAX)?;
+        for (number, shard) in self.shards.iter().enumerate() {
+            let gone = lock(shard).set_capacity(share(capacity, number, self.shards.len()));
+            drop(gone);
+        }
+        Ok(())
+    }
+
+    /// Takes out what has expired. Nobody gets it in any case, and insertions take it out as they go; this is for a cache
+    /// into which nothing is inserted for long. O(n) at worst, in small pieces.
+    pub fn sweep(&self) {
+        let now = self.now();
+        for shard in &self.shards {
+            loop {
+                let (gone, is_done) = lock(shard).sweep(now);
+                drop(gone);
+                if is_done {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives the number of entries; those among them that have expired and not left yet as well.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.stats().entries).unwrap_or(usize::MAX)
+    }
+
+    /// Tells whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives what it has done and what it holds: shard by shard, so that changes meanwhile may show in one figure and not in
+    /// another.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut sum = Stats::default();
+        for shard in &self.shards {
+            sum.add(&lock(shard).stats());
+        }
+        sum
+    }
+
+    fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> (u32, &Padded<K, V>) {
+        let hash = self.hasher.hash_one(key);
+        // The upper bits choose the shard, and the lower ones the place in it.
+        let number = hash.checked_shr(self.shift).unwrap_or(0);
+        #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough within a shard")]
+        let within = hash as u32;
+        (within, &self.shards[usize::try_from(number).unwrap_or(0)])
+    }
+
+    /// Takes off what chance takes off: the same for the same key at the same time, so that it needs no state.
+    fn shorter(&self, ttl: Duration, hash: u32, now: u64) -> Duration {
+        if self.config.ttl_jitter == 0.0 {
+            return ttl;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a number between nought and one")]
+        let chance = (spread(hash ^ spread_low(now)) >> 11) as f64 / (1_u64 << 53) as f64;
+        ttl.mul_f64(1.0 - self.config.ttl_jitter * chance)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.coarse().elapsed_since_start().as_nanos()).unwrap_or(NEVER - 1)
+    }
+}
+
+impl<K: Hash + Eq, V: Clone> Memory<K, V> {
+    /// Gives the value under a key, and remembers that somebody wanted it.
+    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let (hash, shard) = self.shard_of(key);
+        lock(shard).get(hash, key, || self.now()).cloned()
+    }
+}
+
+impl<K: Hash + Eq, V> fmt::Debug for Memory<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("config", &self.config)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a shard has of the capacity; the first ones have what does not divide.
+fn share(capacity: u64, number: usize, shards: usize) -> u64 {
+    let (shards, number) = (shards as u64, number as u64);
+    capacity / shards + u64::from(number < capacity % shards)
+}
+
+fn spread_low(now: u64) -> u32 {
+    u32::try_from(now & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+/// Where code of others panicked under it, an entry was only looked at: a poisoned lock still guards a whole cache.
+fn lock<K, V>(shard: &Padded<K, V>) -> MutexGuard<'_, Shard<K, V>> {
+    shard.shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,51 @@
+use std::collections::BTreeSet;
+
+use crate::nodes::Moved;
+
+/// Entries in the order of a rank; of those with one rank, who got it first is the first.
+///
+/// O(log n), and some 60 bytes an entry: for the orders that need one exactly.
+#[derive(Debug, Default)]
+pub(crate) struct Sorted {
+    order: BTreeSet<(u64, u64, u32)>,
+    /// The rank of each entry, and its number among those of one rank.
+    ranks: Vec<(u64, u64)>,
+    numbers: u64,
+}
+
+impl Sorted {
+    pub(crate) fn add(&mut self, at: u32, rank: u64) {
+        self.numbers += 1;
+        self.ranks.push((rank, self.numbers));
+        self.order.insert((rank, self.numbers, at));
+    }
+
+    /// Gives an entry the next rank.
+    pub(crate) fn count(&mut self, at: u32) {
+        self.set(at, self.ranks[at as usize].0.saturating_add(1));
+    }
+
+    pub(crate) fn set(&mut self, at: u32, rank: u64) {
+        let (old, number) = self.ranks[at as usize];
+        self.order.remove(&(old, number, at));
+        self.numbers += 1;
+        self.ranks[at as usize] = (rank, self.numbers);
+        self.order.insert((rank, self.numbers, at));
+    }
+
+    pub(crate) fn first(&self) -> Option<u32> {
+        self.order.first().map(|first| first.2)
+    }
+
+    pub(crate) fn remove(&mut self, at: u32) {
+        let (rank, number) = self.ranks.swap_remove(at as usize);
+        self.order.remove(&(rank, number, at));
+    }
+
+    /// Its rank has moved with it.
+    pub(crate) fn moved(&mut self, moved: Moved) {
+        let (rank, number) = self.ranks[moved.to as usize];
+        self.order.remove(&(rank, number, moved.from));
+        self.order.insert((rank, number, moved.to));
+    }
+}

@@ -1,0 +1,225 @@
+use std::borrow::Borrow;
+
+use crate::config::Eviction;
+use crate::index::Index;
+use crate::nodes::{NONE, Nodes};
+use crate::ranking::Ranking;
+use crate::stats::Stats;
+use crate::wheel::{NEVER, Wheel};
+
+/// A cache for one thread: time is an argument, in nanoseconds of a clock that never goes back.
+#[derive(Debug)]
+pub(crate) struct Shard<K, V> {
+    capacity: u64,
+    weight: u64,
+    nodes: Nodes<(K, V)>,
+    index: Index,
+    ranking: Ranking,
+    wheel: Wheel,
+    stats: Stats,
+}
+
+/// An entry as it comes in.
+#[derive(Debug)]
+pub(crate) struct Newcomer<K, V> {
+    pub(crate) hash: u32,
+    pub(crate) key: K,
+    pub(crate) value: V,
+    pub(crate) weight: u32,
+    /// [`NEVER`] where it does not.
+    pub(crate) expires_at: u64,
+}
+
+/// What has left, for the caller to drop when nothing is locked: a destructor may take long, or use the cache.
+#[derive(Debug)]
+#[must_use = "it is to be dropped behind the lock"]
+pub(crate) struct Gone<K, V> {
+    /// Most insertions put out one entry, and need no memory for it.
+    first: Option<(K, V)>,
+    rest: Vec<(K, V)>,
+    /// The value whose place was taken.
+    pub(crate) replaced: Option<V>,
+}
+
+impl<K, V> Gone<K, V> {
+    fn nothing() -> Self {
+        Self { first: None, rest: Vec::new(), replaced: None }
+    }
+
+    fn push(&mut self, entry: (K, V)) {
+        match self.first {
+            None => self.first = Some(entry),
+            Some(_) => self.rest.push(entry),
+        }
+    }
+}
+
+impl<K: Eq, V> Shard<K, V> {
+    pub(crate) fn new(eviction: Eviction, capacity: u64, seed: u64) -> Self {
+        Self {
+            capacity,
+            weight: 0,
+            nodes: Nodes::new(),
+            index: Index::default(),
+            ranking: Ranking::new(eviction, capacity, seed),
+            wheel: Wheel::default(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Looks for a value. `now` is asked only where entries expire at all.
+    pub(crate) fn get<Q>(&mut self, hash: u32, key: &Q, now: impl FnOnce() -> u64) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let Some(at) = self.find(hash, key).filter(|&at| self.is_good(at, now)) else {
+            self.stats.misses += 1;
+            return None;
+        };
+        self.stats.hits += 1;
+        self.ranking.hit(&mut self.nodes, at);
+        Some(&self.nodes.get(at).carried.1)
+    }
+
+    /// Tells whether there is a value, and does not count as somebody who wanted it.
+    pub(crate) fn contains<Q>(&self, hash: u32, key: &Q, now: impl FnOnce() -> u64) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.find(hash, key).is_some_and(|at| self.is_good(at, now))
+    }
+
+    pub(crate) fn insert(&mut self, new: Newcomer<K, V>, now: u64) -> Gone<K, V> {
+        let mut gone = Gone::nothing();
+        self.expire(now, &mut gone);
+        let weight = u64::from(new.weight);
+        let found = self.find(new.hash, &new.key);
+        if weight > self.capacity || new.expires_at <= now {
+            // What is there under the key is not what the caller wants there any more.
+            if let Some(at) = found {
+                gone.push(self.take_out(at));
+            }
+            self.stats.rejections += 1;
+            gone.push((new.key, new.value));
+            return gone;
+        }
+        self.stats.sets += 1;
+        if let Some(at) = found {
+            self.weight = self.weight - u64::from(self.nodes.get(at).weight) + weight;
+            self.nodes.set_weight(at, new.weight);
+            gone.replaced = Some(std::mem::replace(&mut self.nodes.carried_mut(at).1, new.value));
+            self.wheel.set(at, self.nodes.len(), new.expires_at, now);
+            self.ranking.hit(&mut self.nodes, at);
+            self.ranking.expires(at, new.expires_at);
+            self.make_room(0, &mut gone);
+            return gone;
+        }
+        self.ranking.missed(new.hash);
+        self.make_room(weight, &mut gone);
+        let list = self.ranking.list_for(&mut self.nodes, new.hash, new.weight);
+        let at = self.nodes.push((new.key, new.value), new.hash, new.weight, list);
+        self.index.insert(&self.nodes, at);
+        self.weight += weight;
+        if new.expires_at != NEVER || self.wheel.is_used() {
+            self.wheel.set(at, self.nodes.len(), new.expires_at, now);
+        }
+        self.ranking.added(at, new.expires_at);
+        gone
+    }
+
+    pub(crate) fn remove<Q>(&mut self, hash: u32, key: &Q, now: impl FnOnce() -> u64) -> Removed<K, V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let at = self.find(hash, key)?;
+        let is_good = self.is_good(at, now);
+        *(if is_good { &mut self.stats.deletes } else { &mut self.stats.expirations }) += 1;
+        Some((self.take_out(at), is_good))
+    }
+
+    /// Takes everything out.
+    pub(crate) fn clear(&mut self, eviction: Eviction, seed: u64) -> Vec<(K, V)> {
+        let stats = Stats { deletes: self.stats.deletes + self.nodes.len() as u64, ..self.stats };
+        let old = std::mem::replace(self, Self::new(eviction, self.capacity, seed));
+        self.stats = stats;
+        old.nodes.into_carried()
+    }
+
+    pub(crate) fn set_capacity(&mut self, capacity: u64) -> Gone<K, V> {
+        let mut gone = Gone::nothing();
+        self.capacity = capacity;
+        self.ranking.set_capacity(capacity);
+        self.make_room(0, &mut gone);
+        gone
+    }
+
+    /// Takes out what has expired, some of it at least; `true` when there is no more.
+    pub(crate) fn sweep(&mut self, now: u64) -> (Gone<K, V>, bool) {
+        let mut gone = Gone::nothing();
+        let is_done = self.expire(now, &mut gone);
+        (gone, is_done)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let entries = self.nodes.len() as u64;
+        Stats { entries, weight: self.weight, capacity: self.capacity, ..self.stats }
+    }
+
+    fn find<Q>(&self, hash: u32, key: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.index.find(&self.nodes, hash, |(found, _)| found.borrow() == key)
+    }
+
+    fn is_good(&self, at: u32, now: impl FnOnce() -> u64) -> bool {
+        !self.wheel.is_used() || {
+            let expires_at = self.wheel.expires_at(at);
+            expires_at == NEVER || now() < expires_at
+        }
+    }
+
+    fn expire(&mut self, now: u64, gone: &mut Gone<K, V>) -> bool {
+        for _ in 0..EXPIRED_AT_ONCE {
+            match self.wheel.expired(now) {
+                Some(at) => {
+                    gone.push(self.take_out(at));
+                    self.stats.expirations += 1;
+                }
+                None => return !self.wheel.is_behind(now),
+            }
+        }
+        false
+    }
+
+    fn make_room(&mut self, weight: u64, gone: &mut Gone<K, V>) {
+        while self.weight + weight > self.capacity || self.nodes.len() >= NONE as usize {
+            let Some(at) = self.ranking.victim(&mut self.nodes, weight) else { break };
+            gone.push(self.take_out(at));
+            self.stats.evictions += 1;
+        }
+    }
+
+    fn take_out(&mut self, at: u32) -> (K, V) {
+        self.weight -= u64::from(self.nodes.get(at).weight);
+        self.ranking.leaves(&self.nodes, at);
+        self.index.remove(&self.nodes, at);
+        self.wheel.removed(at, self.nodes.len());
+        let (entry, moved) = self.nodes.remove(at);
+        if let Some(moved) = moved {
+            self.index.moved(&self.nodes, moved);
+            self.ranking.moved(moved);
+        }
+        entry
+    }
+}
+
+/// An entry, and whether its time was not over yet.
+pub(crate) type Removed<K, V> = Option<((K, V), bool)>;
+
+/// What one insertion puts out at most of what has expired, so that none takes long for all others.
+const EXPIRED_AT_ONCE: usize = 16;

@@ -1,0 +1,11 @@
+//! Every order against a naive model, expiry and weights against the clock and the scales, and many threads at once.
+
+#![cfg(test)]
+
+mod adaptive;
+mod config;
+mod expiry;
+mod models;
+mod orders;
+mod surface;
+mod weights;
