@@ -7,7 +7,7 @@ use aqueduct_core::Clock;
 use crate::config::Config;
 use crate::error::{HttpError, Phase};
 use crate::exchange::Call;
-use crate::pool::Pool;
+use crate::pool::{Pool, Snapshot};
 use crate::redirect;
 use crate::request::Request;
 use crate::resolver::{Guard, NotAllowed};
@@ -21,15 +21,6 @@ pub struct Client {
     clock: Clock,
     guard: Guard,
     pool: Arc<Pool>,
-}
-
-/// What a client has at a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Hosts that may have connections.
-    pub hosts: usize,
-    /// Calls that are at a host or wait for a turn there.
-    pub calls: usize,
 }
 
 impl Client {

@@ -84,10 +84,11 @@ mod service;
 mod target;
 
 pub use address::AddressKind;
-pub use client::{Client, Snapshot};
+pub use client::Client;
 pub use config::{Builder, Config};
 pub use error::{BodyError, ConfigError, HeaderFault, HttpError, Phase, UrlFault};
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+pub use pool::Snapshot;
 pub use request::Request;
 pub use response::Response;
 pub use service::CallFuture;

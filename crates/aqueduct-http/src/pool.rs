@@ -5,12 +5,20 @@ use aqueduct_core::Clock;
 use reqwest::Client;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::client::Snapshot;
 use crate::config::Config;
 use crate::dial::Dial;
 use crate::error::HttpError;
 use crate::resolver::Guard;
 use crate::target::Origin;
+
+/// What a client has at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Hosts that may have connections.
+    pub hosts: usize,
+    /// Calls that are at a host or wait for a turn there.
+    pub calls: usize,
+}
 
 /// Hosts that have connections, in bounded number, and turns to call each of them.
 pub(crate) struct Pool {

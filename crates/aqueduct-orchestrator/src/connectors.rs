@@ -1,6 +1,7 @@
 //! What goes over the network: backends, and what calls them.
 
 pub(crate) mod backend;
+mod exchange;
 pub(crate) mod figures;
 pub(crate) mod http;
 pub(crate) mod model;

@@ -13,16 +13,17 @@ use aqueduct_retry::{Advice, Budget, Course, Deadline, Limit, Next, Withdrawal};
 use tower_service::Service;
 
 use crate::cache::{Cache, Flights};
-use crate::call::Call;
+use crate::call::{Call, Kind};
 use crate::concurrency::Gate;
-use crate::config::{Cached, NoCache, Policy, Scope, Settings};
+use crate::config::{Cached, NoCache, Policy, Settings};
 use crate::endpoints::Endpoints;
 use crate::error::{AttemptError, PolicyError, Refusal, RefusedBy};
 use crate::event::{Event, Observer};
 use crate::hedge::Hedging;
 use crate::lane::Lane;
 use crate::line::Line;
-use crate::snapshot::{Counts, Kind, Snapshot};
+use crate::scope::Scope;
+use crate::snapshot::{Counts, Snapshot};
 use crate::tokens::Tokens;
 
 /// A service, or several endpoints of one, behind a policy. Cheap to clone; clones share everything.

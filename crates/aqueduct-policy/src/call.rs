@@ -53,3 +53,11 @@ impl<Req> Call<Req> {
         Self { deadline, ..self }
     }
 }
+
+/// Why an attempt is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    First,
+    Retry,
+    Hedge,
+}

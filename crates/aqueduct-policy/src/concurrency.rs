@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 pub use self::aimd::{Aimd, AimdConfig};
 pub use self::gradient::{Gradient, GradientConfig};
-use crate::config::Scope;
+use crate::scope::Scope;
 
 /// How many calls may be under way at once, and how many may wait for their turn.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -11,15 +11,7 @@ use crate::cache::Cache;
 use crate::concurrency::Concurrency;
 use crate::event::{Event, Observer};
 use crate::metrics::Metrics;
-
-/// Which calls share something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// All of them.
-    Shared,
-    /// Those with the same key. Calls without a key share one.
-    PerKey,
-}
+use crate::scope::Scope;
 
 /// What stands before a backend. [`Policy::over`] makes a [`Backend`](crate::Backend) of it; one policy may make many, and
 /// they share nothing but its metrics.

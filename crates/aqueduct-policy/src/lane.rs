@@ -6,9 +6,10 @@ use aqueduct_breaker::Breaker;
 use aqueduct_core::{Forget, Instant};
 
 use crate::concurrency::Gate;
-use crate::config::{Scope, Settings};
+use crate::config::Settings;
 use crate::event::Observer;
 use crate::line::Line;
+use crate::scope::Scope;
 
 /// What belongs to one key: its circuit, its quota, its gate, and the wait that the other side asked for.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aqueduct_metrics::{Counter, Definition, Gauge, Histogram, MetricsError, Registry, Scale};
 
+use crate::call::Kind;
 use crate::error::{PolicyError, RefusedBy};
-use crate::snapshot::Kind;
 
 /// Calls by how they ended.
 pub(crate) const CALLS: Definition = Definition {

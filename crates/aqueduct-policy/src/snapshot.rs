@@ -5,6 +5,7 @@ use aqueduct_balancer::Figures;
 use aqueduct_breaker::State;
 use aqueduct_metrics::Gauge;
 
+use crate::call::Kind;
 use crate::error::{PolicyError, RefusedBy};
 use crate::metrics::Metrics;
 
@@ -72,14 +73,6 @@ pub struct Snapshot {
 impl Snapshot {
     /// More circuits than that fit on no screen.
     pub const CIRCUITS_MAX: usize = 32;
-}
-
-/// Why an attempt is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    First,
-    Retry,
-    Hedge,
 }
 
 /// What is counted while calls run. All of it relaxed: it is only added up.

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Map, Value as Json};
 
-use super::backend::{Backend, Outgoing};
+use super::backend::Backend;
+use super::exchange::Outgoing;
 use super::figures::Figures;
 use super::http::stage::evaluated;
 use crate::allowance::Allowance;

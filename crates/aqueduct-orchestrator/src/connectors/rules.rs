@@ -14,8 +14,11 @@ use aqueduct_ratelimit::Quota;
 use aqueduct_retry::{After, BudgetConfig, Growth, HedgeConfig, Jitter, Schedule};
 use serde_json::{Map, Value as Json};
 
-use super::backend::{Exchange, Made};
+use super::exchange::{Exchange, Outgoing};
 use crate::spec::{BackendSpec, Balance, Concurrency, Scope};
+
+/// A backend with its rules.
+pub(super) type Made = aqueduct_policy::Backend<Arc<Exchange>, Outgoing>;
 
 /// Puts the layers around the endpoints of a backend.
 pub(super) fn backend(

@@ -8,7 +8,8 @@ use aqueduct_stream::{Encode, Encoded, Guarantee, Opening, Sink, SinkError, Stag
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
-use crate::connectors::backend::{Backend, Outgoing};
+use crate::connectors::backend::Backend;
+use crate::connectors::exchange::Outgoing;
 use crate::connectors::figures::Figures;
 use crate::spec::{HttpSinkSpec, SinkFormat};
 

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::answer;
-use crate::connectors::backend::{Backend, Outgoing};
+use crate::connectors::backend::Backend;
+use crate::connectors::exchange::Outgoing;
 use crate::connectors::figures::Figures;
 use crate::expression::{Expression, Value};
 use crate::spec::{HttpSourceSpec, Method, Paging};

@@ -10,7 +10,8 @@ use serde_json::{Map, Value as Json};
 
 use super::answer;
 use crate::allowance::Allowance;
-use crate::connectors::backend::{Answer, Backend, Outgoing};
+use crate::connectors::backend::{Answer, Backend};
+use crate::connectors::exchange::Outgoing;
 use crate::connectors::figures::Figures;
 use crate::error::stage_error;
 use crate::expression::{Expression, Value};
