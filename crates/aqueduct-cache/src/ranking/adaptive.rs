@@ -79,9 +79,11 @@ impl Adaptive {
     }
 
     pub(crate) fn set_capacity(&mut self, capacity: u64) {
+        // What is known of their weights stays known.
+        let entries = self.entries as u128 * u128::from(capacity) / u128::from(self.capacity.max(1));
+        self.entries = usize::try_from(entries).unwrap_or(usize::MAX).max(1);
         self.capacity = capacity;
         self.main.set_capacity(capacity);
-        self.entries = usize::try_from(capacity).unwrap_or(usize::MAX);
         self.begin();
     }
 

@@ -89,11 +89,21 @@ fn what_was_popular_once_makes_way() {
 #[test]
 fn it_learns_in_a_cache_of_heavy_entries_too() {
     let cache = Memory::new(Config::builder().capacity(250_000).shards(1).build().unwrap());
-    for key in soon_or_never(30_000) {
-        if cache.get(&key).is_none() {
-            cache.insert_on(key, (), Terms::new().weight(1_000));
+    let ask = |keys: &mut dyn Iterator<Item = u64>| {
+        for key in keys {
+            if cache.get(&key).is_none() {
+                cache.insert_on(key, (), Terms::new().weight(1_000));
+            }
         }
-    }
-    assert!(cache.stats().hit_rate_percent() > 60.0, "{:?}", cache.stats());
+        cache.stats()
+    };
+    ask(&mut around(200, 500));
     assert_eq!(cache.len(), 250);
+    // Another capacity, and what was learned of weights still holds.
+    cache.set_capacity(400_000).unwrap();
+    let before = ask(&mut around(100, 800));
+    let after = ask(&mut soon_or_never(30_000));
+    let percent = (after.hits - before.hits) * 100 / (after.total_requests() - before.total_requests());
+    assert!(percent > 60, "{percent} of 66");
+    assert_eq!(cache.len(), 400);
 }
