@@ -96,9 +96,9 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     pub fn insert_on(&self, key: K, value: V, terms: Terms) {
         let (hash, shard) = self.shard_of(&key);
         let now = self.now();
-        let ttl = terms.ttl.or_else(|| self.config.ttl.map(|ttl| self.shorter(ttl, hash, now)));
-        let expires_at =
-            ttl.map_or(NEVER, |ttl| now.saturating_add(u64::try_from(ttl.as_nanos()).unwrap_or(NEVER)));
+        let own = terms.ttl.map(nanos);
+        let ttl = own.or_else(|| self.config.ttl.map(|ttl| self.shorter(nanos(ttl), hash, now)));
+        let expires_at = ttl.map_or(NEVER, |ttl| now.saturating_add(ttl));
         let weight = terms.weight.unwrap_or(1).max(1);
         let gone = lock(shard).insert(Newcomer { hash, key, value, weight, expires_at }, now);
         // Here, with nothing locked.
@@ -196,13 +196,18 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     }
 
     /// Takes off what chance takes off: the same for the same key at the same time, so that it needs no state.
-    fn shorter(&self, ttl: Duration, hash: u32, now: u64) -> Duration {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a share of a time; the cast back has no more than the time and is never negative"
+    )]
+    fn shorter(&self, ttl: u64, hash: u32, now: u64) -> u64 {
         if self.config.ttl_jitter == 0.0 {
             return ttl;
         }
-        #[expect(clippy::cast_precision_loss, reason = "a number between nought and one")]
         let chance = (spread(hash ^ spread_low(now)) >> 11) as f64 / (1_u64 << 53) as f64;
-        ttl.mul_f64(1.0 - self.config.ttl_jitter * chance)
+        ttl.saturating_sub((ttl as f64 * self.config.ttl_jitter * chance) as u64)
     }
 
     fn now(&self) -> u64 {
@@ -235,6 +240,11 @@ impl<K: Hash + Eq, V> fmt::Debug for Memory<K, V> {
 fn share(capacity: u64, number: usize, shards: usize) -> u64 {
     let (shards, number) = (shards as u64, number as u64);
     capacity / shards + u64::from(number < capacity % shards)
+}
+
+/// A time of centuries is for ever.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(NEVER)
 }
 
 fn spread_low(now: u64) -> u32 {

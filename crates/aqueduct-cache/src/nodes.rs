@@ -92,6 +92,11 @@ impl<T> Nodes<T> {
         self.lists[list as usize].weight
     }
 
+    /// The weight of all.
+    pub(crate) fn weight(&self) -> u64 {
+        self.lists.iter().map(|list| list.weight).sum()
+    }
+
     /// Adds an entry at the front of a list, and gives its place.
     pub(crate) fn push(&mut self, carried: T, hash: u32, weight: u32, list: u8) -> u32 {
         // The table refuses more entries than there are names.

@@ -51,7 +51,7 @@ impl Ranking {
             Self::Sieve(_) => nodes.touch(at, 1),
             Self::Adaptive(adaptive) => {
                 nodes.touch(at, crate::nodes::TOUCHED_MAX);
-                adaptive.seen(nodes.get(at).hash);
+                adaptive.seen(nodes, nodes.get(at).hash);
             }
         }
     }
@@ -82,9 +82,9 @@ impl Ranking {
     }
 
     /// Somebody wants to add what is not there.
-    pub(crate) fn missed(&mut self, hash: u32) {
+    pub(crate) fn missed<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
         if let Self::Adaptive(adaptive) = self {
-            adaptive.missed(hash);
+            adaptive.missed(nodes, hash);
         }
     }
 

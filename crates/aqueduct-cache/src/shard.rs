@@ -11,7 +11,6 @@ use crate::wheel::{NEVER, Wheel};
 #[derive(Debug)]
 pub(crate) struct Shard<K, V> {
     capacity: u64,
-    weight: u64,
     nodes: Nodes<(K, V)>,
     index: Index,
     ranking: Ranking,
@@ -37,13 +36,11 @@ pub(crate) struct Gone<K, V> {
     /// Most insertions put out one entry, and need no memory for it.
     first: Option<(K, V)>,
     rest: Vec<(K, V)>,
-    /// The value whose place was taken.
-    pub(crate) replaced: Option<V>,
 }
 
 impl<K, V> Gone<K, V> {
     fn nothing() -> Self {
-        Self { first: None, rest: Vec::new(), replaced: None }
+        Self { first: None, rest: Vec::new() }
     }
 
     fn push(&mut self, entry: (K, V)) {
@@ -58,7 +55,6 @@ impl<K: Eq, V> Shard<K, V> {
     pub(crate) fn new(eviction: Eviction, capacity: u64, seed: u64) -> Self {
         Self {
             capacity,
-            weight: 0,
             nodes: Nodes::new(),
             index: Index::default(),
             ranking: Ranking::new(eviction, capacity, seed),
@@ -107,21 +103,20 @@ impl<K: Eq, V> Shard<K, V> {
         }
         self.stats.sets += 1;
         if let Some(at) = found {
-            self.weight = self.weight - u64::from(self.nodes.get(at).weight) + weight;
             self.nodes.set_weight(at, new.weight);
-            gone.replaced = Some(std::mem::replace(&mut self.nodes.carried_mut(at).1, new.value));
+            let old = std::mem::replace(&mut self.nodes.carried_mut(at).1, new.value);
+            gone.push((new.key, old));
             self.wheel.set(at, self.nodes.len(), new.expires_at, now);
             self.ranking.hit(&mut self.nodes, at);
             self.ranking.expires(at, new.expires_at);
             self.make_room(0, &mut gone);
             return gone;
         }
-        self.ranking.missed(new.hash);
+        self.ranking.missed(&self.nodes, new.hash);
         self.make_room(weight, &mut gone);
         let list = self.ranking.list_for(&mut self.nodes, new.hash, new.weight);
         let at = self.nodes.push((new.key, new.value), new.hash, new.weight, list);
         self.index.insert(&self.nodes, at);
-        self.weight += weight;
         if new.expires_at != NEVER || self.wheel.is_used() {
             self.wheel.set(at, self.nodes.len(), new.expires_at, now);
         }
@@ -165,7 +160,7 @@ impl<K: Eq, V> Shard<K, V> {
 
     pub(crate) fn stats(&self) -> Stats {
         let entries = self.nodes.len() as u64;
-        Stats { entries, weight: self.weight, capacity: self.capacity, ..self.stats }
+        Stats { entries, weight: self.nodes.weight(), capacity: self.capacity, ..self.stats }
     }
 
     fn find<Q>(&self, hash: u32, key: &Q) -> Option<u32>
@@ -197,7 +192,7 @@ impl<K: Eq, V> Shard<K, V> {
     }
 
     fn make_room(&mut self, weight: u64, gone: &mut Gone<K, V>) {
-        while self.weight + weight > self.capacity || self.nodes.len() >= NONE as usize {
+        while self.nodes.weight() + weight > self.capacity || self.nodes.len() >= NONE as usize {
             let Some(at) = self.ranking.victim(&mut self.nodes, weight) else { break };
             gone.push(self.take_out(at));
             self.stats.evictions += 1;
@@ -205,7 +200,6 @@ impl<K: Eq, V> Shard<K, V> {
     }
 
     fn take_out(&mut self, at: u32) -> (K, V) {
-        self.weight -= u64::from(self.nodes.get(at).weight);
         self.ranking.leaves(&self.nodes, at);
         self.index.remove(&self.nodes, at);
         self.wheel.removed(at, self.nodes.len());

@@ -94,20 +94,17 @@ impl Adaptive {
         self.main.list_for(nodes, weight)
     }
 
-    pub(crate) fn missed(&mut self, hash: u32) {
+    pub(crate) fn missed<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
         self.main.missed(hash);
-        self.seen(hash);
+        self.seen(nodes, hash);
     }
 
     pub(crate) fn victim<T>(&mut self, nodes: &mut Nodes<T>, weight: u64) -> Option<u32> {
-        if self.requests == 0 {
-            self.weigh(nodes);
-        }
         self.main.victim(nodes, weight)
     }
 
     /// Somebody asked for what has this hash, whether it is there or not. O(1).
-    pub(crate) fn seen(&mut self, hash: u32) {
+    pub(crate) fn seen<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
         if (spread(hash) ^ self.seed) >> 20 & (self.sampled - 1) == 0 {
             self.asked.count();
             for miniature in &mut self.miniatures {
@@ -118,6 +115,7 @@ impl Adaptive {
         if self.requests >= self.entries.saturating_mul(EPOCH) {
             self.requests = 0;
             self.choose();
+            self.weigh(nodes);
         }
     }
 
@@ -159,8 +157,7 @@ impl Adaptive {
 
     /// Guesses anew how many entries there may be, and begins again if that is far from what was thought.
     fn weigh<T>(&mut self, nodes: &Nodes<T>) {
-        let weight: u64 = (0..3).map(|list| nodes.list_weight(list)).sum();
-        let entries = u128::from(self.capacity) * nodes.len() as u128 / u128::from(weight.max(1));
+        let entries = u128::from(self.capacity) * nodes.len() as u128 / u128::from(nodes.weight().max(1));
         let entries = usize::try_from(entries).unwrap_or(usize::MAX).max(1);
         if entries < self.entries / 2 || entries > self.entries.saturating_mul(2) {
             self.entries = entries;

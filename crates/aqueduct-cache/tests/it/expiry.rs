@@ -84,6 +84,17 @@ fn chance_takes_off_no_more_than_its_share() {
 }
 
 #[test]
+fn chance_takes_nothing_from_what_lasts_for_ever() {
+    // So small a share is none, once it is taken off one.
+    for share in [1e-18, 0.5, 1.0] {
+        let (cache, hand) = cache(Config::builder().ttl(Duration::MAX).ttl_jitter(share));
+        cache.insert(1, 1);
+        hand.advance(SECOND);
+        assert_eq!(cache.get(&1), Some(1), "{share}");
+    }
+}
+
+#[test]
 fn who_expires_next_leaves_first_and_who_does_not_last() {
     let (cache, _hand) = cache(Config::builder().capacity(4).eviction(Eviction::Ttl));
     cache.insert(1, 0);
@@ -107,19 +118,21 @@ proptest! {
     ) {
         let (cache, hand) = cache(Config::builder().capacity(1_000));
         let (mut model, mut now) = (std::collections::BTreeMap::new(), 0_u64);
+        // With those that have expired and are still to leave.
+        let mut inside = std::collections::BTreeMap::new();
         for (kind, key, seconds) in steps {
             match kind {
                 0 => {
                     cache.remove(&key);
-                    model.remove(&key);
+                    inside.remove(&key);
                 }
                 1 => {
                     cache.insert(key, key);
-                    model.insert(key, u64::MAX);
+                    inside.insert(key, u64::MAX);
                 }
                 2 | 3 => {
                     cache.insert_on(key, key, Terms::new().ttl(SECOND * u32::try_from(seconds).unwrap()));
-                    if seconds == 0 { model.remove(&key) } else { model.insert(key, now + seconds) };
+                    if seconds == 0 { inside.remove(&key) } else { inside.insert(key, now + seconds) };
                 }
                 4 => {
                     hand.advance(SECOND * u32::try_from(seconds).unwrap());
@@ -127,15 +140,15 @@ proptest! {
                 }
                 _ => cache.sweep(),
             }
+            model.clone_from(&inside);
             model.retain(|_, end| *end > now);
             let held: Vec<u32> = (0..60).filter(|key| cache.contains(key)).collect();
             prop_assert_eq!(held, model.keys().copied().collect::<Vec<_>>());
         }
-        // Behind the last tick there is nothing left that has expired.
-        hand.advance(SECOND * 2);
-        model.retain(|_, end| *end > now + 2);
+        // What has expired leaves with the tick after its own, of 2^30 ns.
         cache.sweep();
-        let late = model.values().filter(|end| **end <= now + 4).count();
-        prop_assert!(cache.len() <= model.len() + late + 60 && cache.len() >= model.len());
+        let tick = |seconds: u64| (u128::from(seconds) * 1_000_000_000) >> 30;
+        inside.retain(|_, end| tick(*end) >= tick(now));
+        prop_assert_eq!(cache.len(), inside.len());
     }
 }

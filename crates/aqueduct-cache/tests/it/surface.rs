@@ -57,6 +57,70 @@ fn a_value_that_uses_the_cache_when_it_is_dropped_does_no_harm() {
     assert_eq!(dropped.load(Ordering::Relaxed), 20);
 }
 
+/// A key and a value that panic when they are told to.
+#[derive(PartialEq, Eq, Hash)]
+struct Touchy(u32);
+
+thread_local! {
+    static PANICS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+impl Clone for Touchy {
+    fn clone(&self) -> Self {
+        assert!(!PANICS.get(), "told to");
+        Self(self.0)
+    }
+}
+
+#[test]
+fn a_clone_that_panics_leaves_the_cache_whole() {
+    let cache = Memory::new(Config::builder().capacity(4).shards(1).build().unwrap());
+    (0..4).for_each(|key| cache.insert(key, Touchy(key)));
+    PANICS.set(true);
+    let caught =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cache.get(&2).map(|found| found.0)));
+    PANICS.set(false);
+    assert!(caught.is_err());
+    assert_eq!(cache.get(&2).map(|found| found.0), Some(2));
+    cache.insert(9, Touchy(9));
+    assert_eq!((cache.len(), cache.stats().hits), (4, 2));
+}
+
+/// A key that looks into the cache when it is dropped.
+#[derive(Clone)]
+struct NosyKey(u32, std::sync::Weak<Memory<NosyKey, ()>>);
+
+impl PartialEq for NosyKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for NosyKey {}
+
+impl std::hash::Hash for NosyKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl Drop for NosyKey {
+    fn drop(&mut self) {
+        if let Some(cache) = self.1.upgrade() {
+            assert!(cache.len() <= 4);
+        }
+    }
+}
+
+#[test]
+fn a_key_whose_place_is_taken_is_dropped_with_nothing_locked() {
+    let cache = Arc::new(Memory::new(Config::builder().capacity(4).shards(1).build().unwrap()));
+    for number in [1, 2, 1, 1, 3, 4, 5, 6, 1] {
+        cache.insert(NosyKey(number, Arc::downgrade(&cache)), ());
+    }
+    assert_eq!(cache.len(), 4);
+}
+
 #[test]
 fn eight_threads_find_what_they_put_in() {
     let cache = Memory::new(Config::builder().capacity(100_000).build().unwrap());
