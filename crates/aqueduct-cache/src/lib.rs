@@ -65,18 +65,24 @@
 mod config;
 mod error;
 mod index;
+mod invalidations;
+mod level;
 mod memory;
 mod nodes;
 mod ranking;
 mod shard;
 mod sketch;
 mod stats;
+mod stored;
 mod wheel;
 
 pub use config::{Builder, Config, Eviction};
 pub use error::ConfigError;
+pub use invalidations::{Invalidations, Scope};
+pub use level::{Level, LevelError, Listener, Place};
 pub use memory::{Memory, Terms};
 pub use stats::Stats;
+pub use stored::Stored;
 
 /// Makes 64 bits of half a hash, as good in the upper as in the lower ones.
 fn spread(hash: u32) -> u64 {

@@ -1,0 +1,133 @@
+use std::collections::{BTreeSet, HashMap};
+
+/// What was invalidated in one namespace, and when: in which generation.
+///
+/// The generation of a namespace is the number of its last invalidation. An entry carries the generation in which its
+/// value began to be loaded, and is invalid where it is within the scope of a later one. So an invalidation costs the
+/// same whatever it covers, and what it covers leaves when somebody looks for it, or by itself.
+///
+/// At most [`SCOPES_MAX`](Self::SCOPES_MAX) scopes are remembered; with more, the older half of them becomes an
+/// invalidation of everything as old.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Invalidations {
+    /// Drawn by the level when it began to remember; another one says that it has forgotten. 0: it remembers nothing yet.
+    pub origin: u64,
+    generation: u64,
+    all: u64,
+    tags: HashMap<Box<str>, u64>,
+    prefixes: HashMap<Box<[u8]>, u64>,
+    /// The lengths of the prefixes, so that a key is looked up once for each of them and not compared with every one.
+    lengths: BTreeSet<usize>,
+}
+
+/// What an invalidation covers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The whole namespace.
+    All,
+    /// What carries a tag.
+    Tag(Box<str>),
+    /// The keys that begin so.
+    Prefix(Box<[u8]>),
+}
+
+impl Scope {
+    /// Writes it as bytes, for a level to store; [`decode`](Self::decode) reads them.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let (kind, text): (u8, &[u8]) = match self {
+            Self::All => (b'*', b""),
+            Self::Tag(tag) => (b'#', tag.as_bytes()),
+            Self::Prefix(prefix) => (b'^', prefix),
+        };
+        [&[kind], text].concat()
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote; `None` for anything else.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (b'*', []) => Some(Self::All),
+            (b'#', tag) => Some(Self::Tag(std::str::from_utf8(tag).ok()?.into())),
+            (b'^', prefix) => Some(Self::Prefix(prefix.into())),
+            _ => None,
+        }
+    }
+}
+
+impl Invalidations {
+    /// How many scopes are remembered at most.
+    pub const SCOPES_MAX: usize = 10_000;
+
+    /// The generation of now.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Gives the scopes and the generations they were invalidated in, for a level to store.
+    pub fn scopes(&self) -> impl Iterator<Item = (Scope, u64)> {
+        let all = (self.all > 0).then_some((Scope::All, self.all));
+        let tags = self.tags.iter().map(|(tag, &generation)| (Scope::Tag(tag.clone()), generation));
+        let prefixes =
+            self.prefixes.iter().map(|(prefix, &generation)| (Scope::Prefix(prefix.clone()), generation));
+        all.into_iter().chain(tags).chain(prefixes)
+    }
+
+    /// Writes down that a scope was invalidated in a generation; an older one than is known changes nothing.
+    pub fn add(&mut self, scope: Scope, generation: u64) {
+        self.generation = self.generation.max(generation);
+        let known = match scope {
+            Scope::All => return self.forget_until(generation),
+            _ if generation <= self.all => return,
+            Scope::Tag(tag) => self.tags.entry(tag).or_default(),
+            Scope::Prefix(prefix) => {
+                self.lengths.insert(prefix.len());
+                self.prefixes.entry(prefix).or_default()
+            }
+        };
+        *known = generation.max(*known);
+        if self.tags.len() + self.prefixes.len() > Self::SCOPES_MAX {
+            let mut generations: Vec<u64> =
+                self.tags.values().chain(self.prefixes.values()).copied().collect();
+            let middle = generations.len() / 2;
+            let (_, &mut middle, _) = generations.select_nth_unstable(middle);
+            self.forget_until(middle);
+        }
+    }
+
+    /// Adds what another level knows.
+    pub fn merge(&mut self, other: &Self) {
+        for (scope, generation) in other.scopes() {
+            self.add(scope, generation);
+        }
+        self.generation = self.generation.max(other.generation);
+    }
+
+    /// Tells whether an entry of a generation is still valid. O(1) without an invalidation since; otherwise a look for each
+    /// tag, and one for each length that invalid prefixes have.
+    #[must_use]
+    pub fn is_valid<'a>(
+        &self,
+        generation: u64,
+        key: &[u8],
+        tags: impl IntoIterator<Item = &'a str>,
+    ) -> bool {
+        if generation >= self.generation {
+            return true;
+        }
+        generation >= self.all
+            && tags.into_iter().all(|tag| self.tags.get(tag).is_none_or(|&since| generation >= since))
+            && self.lengths.range(..=key.len()).all(|&length| {
+                self.prefixes.get(&key[..length]).is_none_or(|&since| generation >= since)
+            })
+    }
+
+    /// Makes one invalidation of everything out of those up to a generation.
+    fn forget_until(&mut self, generation: u64) {
+        self.all = self.all.max(generation);
+        self.tags.retain(|_, since| *since > self.all);
+        self.prefixes.retain(|_, since| *since > self.all);
+        self.lengths = self.prefixes.keys().map(|prefix| prefix.len()).collect();
+    }
+}
