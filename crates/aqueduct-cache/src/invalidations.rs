@@ -107,20 +107,16 @@ impl Invalidations {
     /// Tells whether an entry of a generation is still valid. O(1) without an invalidation since; otherwise a look for each
     /// tag, and one for each length that invalid prefixes have.
     #[must_use]
-    pub fn is_valid<'a>(
-        &self,
-        generation: u64,
-        key: &[u8],
-        tags: impl IntoIterator<Item = &'a str>,
-    ) -> bool {
+    pub fn is_valid<'a>(&self, generation: u64, key: &[u8], tags: impl IntoIterator<Item = &'a str>) -> bool {
         if generation >= self.generation {
             return true;
         }
         generation >= self.all
             && tags.into_iter().all(|tag| self.tags.get(tag).is_none_or(|&since| generation >= since))
-            && self.lengths.range(..=key.len()).all(|&length| {
-                self.prefixes.get(&key[..length]).is_none_or(|&since| generation >= since)
-            })
+            && self
+                .lengths
+                .range(..=key.len())
+                .all(|&length| self.prefixes.get(&key[..length]).is_none_or(|&since| generation >= since))
     }
 
     /// Makes one invalidation of everything out of those up to a generation.

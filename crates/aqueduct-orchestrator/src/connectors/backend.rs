@@ -132,6 +132,10 @@ impl Backend {
     /// Makes one call, as often as its rules say. What the quota or an open circuit refuses is waited for: it is no
     /// failure of anybody.
     ///
+    /// From the phase `until` on nothing is begun and nothing waited for. Stages and sources leave to the next run what they
+    /// have not begun when the run drains: a window of items may be hours of calls. A sink does not, for a run that drains
+    /// delivers what it has.
+    ///
     /// # Cancel safety
     ///
     /// Dropped, it gives back all that it holds; the call may have been carried out.
@@ -139,6 +143,7 @@ impl Backend {
         &self,
         outgoing: &Outgoing,
         tenant: &str,
+        until: Phase,
         figures: &Figures,
     ) -> Result<Answer, StageError> {
         let made = self.ready().map_err(|error| StageError::stop(error.to_string()))?;
@@ -146,8 +151,7 @@ impl Backend {
             Scope::Backend => self.spec.name.clone(),
             Scope::Host => host(&outgoing.target)?,
         };
-        // What has not begun when the run drains is left to the next run: a window of items may be hours of calls.
-        if self.shutdown.phase() != Phase::Running {
+        if self.shutdown.phase() >= until {
             return Err(StageError::end("the run was asked to stop before the call for an item began"));
         }
         let mut before = 0;
@@ -175,7 +179,30 @@ impl Backend {
                 }
                 Err(error) => return Err(failed(error, before)),
             };
-            Box::pin(self.wait(&key, &reason, wait, figures)).await?;
+            figures.waited(wait);
+            Box::pin(self.wait(&key, &reason, wait, until)).await?;
+        }
+    }
+
+    /// Waits until a refusal is over, or a run that is asked to stop has come to a phase.
+    async fn wait(&self, key: &str, reason: &str, wait: Duration, until: Phase) -> Result<(), StageError> {
+        tracing::debug!(backend = self.spec.name, key, seconds = wait.as_secs_f64(), reason, "waits");
+        let mut shutdown = self.shutdown.clone();
+        tokio::select! {
+            () = self.clock.sleep(wait) => Ok(()),
+            () = shutdown.reached(until) => {
+                Err(StageError::end(format!("a call to {key} had to wait when the run was asked to stop: {reason}")))
+            }
+        }
+    }
+
+    /// Adds what its rules did, for whoever calls it, to the figures of a stage.
+    pub(crate) fn write(&self, figures: &mut Map<String, Json>) {
+        if let Some(made) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
+            let mut own = Map::new();
+            own.insert("name".to_owned(), self.spec.name.as_str().into());
+            rules::write(&made.snapshot(), &mut own);
+            figures.insert("backend".to_owned(), own.into());
         }
     }
 }
@@ -210,37 +237,6 @@ fn host(url: &str) -> Result<String, StageError> {
         _ => Err(StageError::permanent(
             "the item's URL begins with neither http:// nor https://, or has no host",
         )),
-    }
-}
-
-impl Backend {
-    /// Waits until a refusal is over. A run that drains does not wait: it ends in front of the item.
-    async fn wait(
-        &self,
-        key: &str,
-        reason: &str,
-        wait: Duration,
-        figures: &Figures,
-    ) -> Result<(), StageError> {
-        figures.waited(wait);
-        tracing::debug!(backend = self.spec.name, key, seconds = wait.as_secs_f64(), reason, "waits");
-        let mut shutdown = self.shutdown.clone();
-        tokio::select! {
-            () = self.clock.sleep(wait) => Ok(()),
-            () = shutdown.reached(Phase::Draining) => {
-                Err(StageError::end(format!("a call to {key} had to wait when the run was asked to stop: {reason}")))
-            }
-        }
-    }
-
-    /// Adds what its rules did, for whoever calls it, to the figures of a stage.
-    pub(crate) fn write(&self, figures: &mut Map<String, Json>) {
-        if let Some(made) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
-            let mut own = Map::new();
-            own.insert("name".to_owned(), self.spec.name.as_str().into());
-            rules::write(&made.snapshot(), &mut own);
-            figures.insert("backend".to_owned(), own.into());
-        }
     }
 }
 

@@ -5,7 +5,7 @@ mod shape;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aqueduct_core::{Classified, Clock, Item, Payload, Record, RecordBuilder};
+use aqueduct_core::{Classified, Clock, Item, Payload, Phase, Record, RecordBuilder};
 use aqueduct_stream::{AsyncStage, ConfigError, Outcome, Progress, StageError};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -156,7 +156,7 @@ impl Model {
         };
         let begun = self.clock.now();
         self.asked.total_requests.fetch_add(1, Ordering::Relaxed);
-        let answer = self.backend.call(&outgoing, "", &self.figures).await;
+        let answer = self.backend.call(&outgoing, "", Phase::Draining, &self.figures).await;
         let took = u64::try_from(self.clock.now().since(begun).as_micros()).unwrap_or(u64::MAX);
         self.asked.total_processing_micros.fetch_add(took, Ordering::Relaxed);
         let attempts = answer.as_ref().map_or_else(StageError::attempts, |answer| answer.attempts);
@@ -193,7 +193,7 @@ impl Model {
             statuses: Arc::new(Statuses::default()),
             repeatable: true,
         };
-        let answer = pages.call(&outgoing, "", &self.figures).await?;
+        let answer = pages.call(&outgoing, "", Phase::Draining, &self.figures).await?;
         let page = answer
             .response
             .text()

@@ -354,6 +354,31 @@ async fn a_sink_sends_every_result_in_batches_and_again_what_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_drains_still_sends_what_is_on_its_way_to_a_service() {
+    let latency = Latency::of(Duration::from_millis(5));
+    let place = Place::with(Script::builder().latency(latency)).await;
+    place.write("in.jsonl", (0..300).map(|number| format!("{{\"id\":{number}}}")));
+    let file = "name = \"t\"\n[source]\ntype = \"jsonl\"\npath = \"in.jsonl\"\n[[backend]]\nname = \"b\"\nrequests_per_minute = 0\n\
+        [sink]\ntype = \"http\"\nbackend = \"b\"\nurl = \"http://a.example/sink\"\nbatch_items = 1\n[run]\nwindow_items = 50\nbatch_size = 10\n";
+    let (shutdown, signal) = Shutdown::new();
+    let request =
+        RunRequest { stand_in: place.backend.urls().to_vec(), shutdown: signal, ..RunRequest::default() };
+    let spec = place.spec(file);
+    let asked = async {
+        while place.backend.account().total.calls < 3 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.drain();
+    };
+    let (report, ()) = tokio::join!(assemble(&spec, request).run(), asked);
+    let report = report.unwrap();
+    assert_eq!((report.ended, report.counts.dead_lettered), (Ended::Drained, 0));
+    assert_eq!(place.run(file).await.unwrap().counts.delivered, 300 - report.counts.delivered);
+    assert_eq!(place.backend.account().total.records, 300);
+    assert_eq!(place.backend.account().keys.repeated, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_reads_a_page_itself_and_is_given_its_text_when_it_cannot() {
     let page = |text: &str| Page::new(format!("<html><body><p>{text}</p></body></html>"));
     let pages = [

@@ -101,7 +101,7 @@ impl HttpSink {
                 () = shutdown.reached(Phase::Stopping) => {
                     Err(StageError::new(ErrorClass::Cancelled, "the run was stopped while a result was on its way"))
                 }
-                answer = self.backend.call(&outgoing, "", &self.figures) => answer,
+                answer = self.backend.call(&outgoing, "", Phase::Stopping, &self.figures) => answer,
             }
         });
         self.figures.note(

@@ -147,7 +147,7 @@ impl HttpSource {
             tokio::select! {
                 biased;
                 () = shutdown.reached(Phase::Draining) => None,
-                answer = self.backend.call(&outgoing, "", &self.figures) => Some(answer),
+                answer = self.backend.call(&outgoing, "", Phase::Draining, &self.figures) => Some(answer),
             }
         });
         let answer = match called {

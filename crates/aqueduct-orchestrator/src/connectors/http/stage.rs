@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aqueduct_core::{Item, Payload, Record, RecordBuilder};
+use aqueduct_core::{Item, Payload, Phase, Record, RecordBuilder};
 use aqueduct_stream::{AsyncStage, ConfigError, Outcome, Progress, StageError};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -148,7 +148,7 @@ impl AsyncStage for Http {
         if let Some(allowance) = &self.allowance {
             allowance.draw(1)?;
         }
-        let answer = self.backend.call(&outgoing, &tenant, &self.figures).await;
+        let answer = self.backend.call(&outgoing, &tenant, Phase::Draining, &self.figures).await;
         let attempts = answer.as_ref().map_or_else(StageError::attempts, |answer| answer.attempts);
         self.figures.note(attempts, answer.is_err());
         self.progress.retried(u64::from(attempts.saturating_sub(1)));
