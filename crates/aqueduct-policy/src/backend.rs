@@ -197,7 +197,7 @@ where
     S::Error: Classified,
     Req: Clone,
 {
-    /// Makes a call through all layers of the policy.
+    /// Makes a call through all layers of the policy. The deadline counts from when the future is first polled.
     ///
     /// # Errors
     ///
@@ -214,7 +214,8 @@ where
         self.call_counted(call).await.map(|answered| answered.response)
     }
 
-    /// Makes a call through all layers of the policy, and tells how many attempts it took.
+    /// Makes a call through all layers of the policy, and tells how many attempts it took. The deadline counts from here on,
+    /// and not from when the future is first polled.
     ///
     /// The layers, outermost first. If two neighbours were swapped:
     ///
