@@ -64,17 +64,11 @@
 
 mod config;
 mod error;
-mod index;
 mod invalidations;
 mod level;
 mod memory;
-mod nodes;
-mod ranking;
-mod shard;
-mod sketch;
 mod stats;
 mod stored;
-mod wheel;
 
 pub use config::{Builder, Config, Eviction};
 pub use error::ConfigError;

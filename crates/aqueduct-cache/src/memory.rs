@@ -1,3 +1,10 @@
+mod index;
+mod nodes;
+mod ranking;
+mod shard;
+mod sketch;
+mod wheel;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -7,12 +14,12 @@ use std::time::Duration;
 use aqueduct_core::Clock;
 use hashbrown::DefaultHashBuilder;
 
+use self::shard::{Newcomer, Shard};
+use self::wheel::NEVER;
 use crate::config::{CAPACITY_MAX, Config};
 use crate::error::ConfigError;
-use crate::shard::{Newcomer, Shard};
 use crate::spread;
 use crate::stats::Stats;
-use crate::wheel::NEVER;
 
 /// A cache in memory, for any number of threads. See [the crate](crate) for what it does.
 ///

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 
-use crate::nodes::Nodes;
+use crate::memory::nodes::Nodes;
 use crate::spread;
 
 /// A small queue that most entries only pass through, a large one for those that were asked for twice meanwhile, and

@@ -1,11 +1,11 @@
 use std::borrow::Borrow;
 
 use crate::config::Eviction;
-use crate::index::Index;
-use crate::nodes::{NONE, Nodes};
-use crate::ranking::Ranking;
+use crate::memory::index::Index;
+use crate::memory::nodes::{NONE, Nodes};
+use crate::memory::ranking::Ranking;
+use crate::memory::wheel::{NEVER, Wheel};
 use crate::stats::Stats;
-use crate::wheel::{NEVER, Wheel};
 
 /// A cache for one thread: time is an argument, in nanoseconds of a clock that never goes back.
 #[derive(Debug)]

@@ -1,5 +1,5 @@
 use super::ONLY;
-use crate::nodes::{Moved, Nodes};
+use crate::memory::nodes::{Moved, Nodes};
 
 /// One list and a hand that walks from its end to its front, and takes who was not asked for since it came by last
 /// (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024, algorithm 1).

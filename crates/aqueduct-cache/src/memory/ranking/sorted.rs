@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::nodes::Moved;
+use crate::memory::nodes::Moved;
 
 /// Entries in the order of a rank; of those with one rank, who got it first is the first.
 ///

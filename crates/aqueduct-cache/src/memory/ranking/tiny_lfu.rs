@@ -1,5 +1,5 @@
-use crate::nodes::Nodes;
-use crate::sketch::Sketch;
+use crate::memory::nodes::Nodes;
+use crate::memory::sketch::Sketch;
 
 /// New entries go through a window; those that leave it stay only if they were asked for more often than who leaves the
 /// rest (W-TinyLFU: Einziger, Friedman and Manes, "TinyLFU: A Highly Efficient Cache Admission Policy", ACM Transactions

@@ -1,6 +1,6 @@
 use super::TinyLfu;
-use crate::index::Index;
-use crate::nodes::{Nodes, TOUCHED_MAX};
+use crate::memory::index::Index;
+use crate::memory::nodes::{Nodes, TOUCHED_MAX};
 use crate::spread;
 
 /// [`TinyLfu`] whose window is as large as serves best.

@@ -1,4 +1,4 @@
-use crate::nodes::NONE;
+use crate::memory::nodes::NONE;
 
 /// When entries expire: a timer wheel (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987) of one
 /// level, with lists through the entries themselves. What expires after this turn of the wheel waits in a list of its own,

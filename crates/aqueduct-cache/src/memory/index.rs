@@ -1,6 +1,6 @@
 use hashbrown::HashTable;
 
-use crate::nodes::{Moved, Nodes};
+use crate::memory::nodes::{Moved, Nodes};
 use crate::spread;
 
 /// Finds an entry's place by the hash of its key.

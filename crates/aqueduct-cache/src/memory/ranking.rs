@@ -11,7 +11,7 @@ pub(crate) use sorted::Sorted;
 pub(crate) use tiny_lfu::TinyLfu;
 
 use crate::config::Eviction;
-use crate::nodes::{Moved, Nodes};
+use crate::memory::nodes::{Moved, Nodes};
 
 /// Who leaves when there is no room.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Ranking {
             Self::S3Fifo(_) => nodes.touch(at, S3Fifo::TOUCHED_MAX),
             Self::Sieve(_) => nodes.touch(at, 1),
             Self::Adaptive(adaptive) => {
-                nodes.touch(at, crate::nodes::TOUCHED_MAX);
+                nodes.touch(at, crate::memory::nodes::TOUCHED_MAX);
                 adaptive.seen(nodes, nodes.get(at).hash);
             }
         }
