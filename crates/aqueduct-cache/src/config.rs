@@ -1,5 +1,8 @@
+mod namespace;
+
 use std::time::Duration;
 
+pub use self::namespace::{NamespaceBuilder, NamespaceConfig};
 use crate::error::ConfigError;
 
 /// What a cache keeps, and for how long. See [`Builder`] for each field.

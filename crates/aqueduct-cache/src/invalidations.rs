@@ -1,5 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 
+use crate::error::PatternError;
+
 /// What was invalidated in one namespace, and when: in which generation.
 ///
 /// The generation of a namespace is the number of its last invalidation. An entry carries the generation in which its
@@ -32,6 +34,16 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// What a pattern covers: everything for `*`, the keys that begin so for `aeo:*`; `None` for one that is a key.
+    pub(crate) fn matching(pattern: &str) -> Result<Option<Self>, PatternError> {
+        match pattern.split_once('*') {
+            None => Ok(None),
+            Some(("", "")) => Ok(Some(Self::All)),
+            Some((prefix, "")) => Ok(Some(Self::Prefix(prefix.as_bytes().into()))),
+            Some(_) => Err(PatternError { pattern: pattern.to_owned() }),
+        }
+    }
+
     /// Writes it as bytes, for a level to store; [`decode`](Self::decode) reads them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -74,19 +86,25 @@ impl Invalidations {
         all.into_iter().chain(tags).chain(prefixes)
     }
 
-    /// Writes down that a scope was invalidated in a generation; an older one than is known changes nothing.
-    pub fn add(&mut self, scope: Scope, generation: u64) {
+    /// Writes down that a scope was invalidated in a generation; `false` where that, or a later one, was known.
+    pub fn add(&mut self, scope: Scope, generation: u64) -> bool {
         self.generation = self.generation.max(generation);
         let known = match scope {
-            Scope::All => return self.forget_until(generation),
-            _ if generation <= self.all => return,
+            _ if generation <= self.all => return false,
+            Scope::All => {
+                self.forget_until(generation);
+                return true;
+            }
             Scope::Tag(tag) => self.tags.entry(tag).or_default(),
             Scope::Prefix(prefix) => {
                 self.lengths.insert(prefix.len());
                 self.prefixes.entry(prefix).or_default()
             }
         };
-        *known = generation.max(*known);
+        if generation <= *known {
+            return false;
+        }
+        *known = generation;
         if self.tags.len() + self.prefixes.len() > Self::SCOPES_MAX {
             let mut generations: Vec<u64> =
                 self.tags.values().chain(self.prefixes.values()).copied().collect();
@@ -94,6 +112,7 @@ impl Invalidations {
             let (_, &mut middle, _) = generations.select_nth_unstable(middle);
             self.forget_until(middle);
         }
+        true
     }
 
     /// Adds what another level knows.

@@ -62,21 +62,35 @@
 //! clocks in the place of its lists; the miniatures are those of Waldspurger et al., USENIX ATC 2017. S3-FIFO: Yang et
 //! al., SOSP 2023. SIEVE: Zhang et al., NSDI 2024. The wheel: Varghese and Lauck, SOSP 1987.
 
+mod cache;
 mod config;
 mod error;
+mod flights;
+mod guard;
 mod invalidations;
 mod level;
+mod levels;
 mod memory;
+mod namespace;
+mod report;
 mod stats;
 mod stored;
+mod validity;
+mod value;
+mod writes;
 
-pub use config::{Builder, Config, Eviction};
-pub use error::ConfigError;
+pub use cache::{Cache, CacheBuilder};
+pub use config::{Builder, Config, Eviction, NamespaceBuilder, NamespaceConfig};
+pub use error::{ConfigError, LoadError, PatternError};
+pub use guard::GuardConfig;
 pub use invalidations::{Invalidations, Scope};
 pub use level::{Level, LevelError, Listener, Place};
 pub use memory::{Memory, Terms};
+pub use namespace::{Namespace, SetOptions};
+pub use report::{CacheStats, LevelHits, NamespaceStats};
 pub use stats::Stats;
 pub use stored::Stored;
+pub use value::{Json, Value};
 
 /// Makes 64 bits of half a hash, as good in the upper as in the lower ones.
 fn spread(hash: u32) -> u64 {

@@ -34,10 +34,7 @@ impl Stats {
     /// Gives how many of a hundred looks found something, to two decimals; nought before the first.
     #[must_use]
     pub fn hit_rate_percent(&self) -> f64 {
-        let hundredths = u128::from(self.hits) * 10_000;
-        let rounded = (hundredths * 2 + u128::from(self.total_requests()))
-            / u128::from(self.total_requests().max(1) * 2);
-        u32::try_from(rounded).map_or(0.0, |rounded| f64::from(rounded) / 100.0)
+        hit_rate_percent(self.hits, self.total_requests())
     }
 
     /// Adds those of another shard.
@@ -53,4 +50,11 @@ impl Stats {
         self.weight += other.weight;
         self.capacity += other.capacity;
     }
+}
+
+/// How many of a hundred requests were hits, to two decimals.
+pub(crate) fn hit_rate_percent(hits: u64, requests: u64) -> f64 {
+    let (hits, requests) = (u128::from(hits), u128::from(requests));
+    let hundredths = (hits * 20_000 + requests) / (requests * 2).max(1);
+    u32::try_from(hundredths).map_or(0.0, |hundredths| f64::from(hundredths) / 100.0)
 }

@@ -5,7 +5,9 @@
 mod adaptive;
 mod config;
 mod expiry;
+mod loads;
 mod models;
 mod orders;
+mod spaces;
 mod surface;
 mod weights;

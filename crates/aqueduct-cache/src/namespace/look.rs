@@ -1,0 +1,227 @@
+//! Reading, from the fastest level to the slowest.
+
+use crate::guard::Answer;
+use crate::level::Place;
+use crate::memory::Terms;
+use crate::stored::Stored;
+
+use super::held::{Found, Held, for_ever};
+use super::{Inner, KEY_BYTES_MAX};
+
+impl<V: Clone + Send + Sync + 'static> Inner<V> {
+    pub(crate) async fn get(&self, key: &[u8]) -> Option<V> {
+        match self.look(key).await {
+            Found::Fresh(held) => held.value,
+            _ => {
+                self.counts.misses.increment();
+                None
+            }
+        }
+    }
+
+    pub(super) async fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<V>> {
+        let mut values = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for (at, key) in keys.iter().enumerate() {
+            let found = self.look_in_memory(key);
+            if !matches!(found, Found::Fresh(_)) {
+                missing.push((at, *key, self.writes.changes(key), found));
+                values.push(None);
+            } else if let Found::Fresh(held) = found {
+                self.counts.memory_hits.increment();
+                values.push(held.value);
+            }
+        }
+        let is_heard = missing.is_empty() || self.ask().await;
+        if let Some(disk) = self.levels.disk()
+            && !missing.is_empty()
+        {
+            let wanted: Vec<&[u8]> = missing.iter().map(|(_, key, ..)| *key).collect();
+            let answers = disk.get_many(&self.name, &wanted).await;
+            let mut still = Vec::new();
+            for ((at, key, seen, was), answer) in missing.into_iter().zip(answers) {
+                match self.better(was, self.judge_disk(key, answer)) {
+                    Found::Fresh(held) => {
+                        self.counts.disk_hits.increment();
+                        values[at].clone_from(&held.value);
+                        self.copy_up(key, held, seen, None).await;
+                    }
+                    found => still.push((at, key, seen, found)),
+                }
+            }
+            missing = still;
+        }
+        if let Some(shared) = self.levels.shared()
+            && !missing.is_empty()
+        {
+            let wanted: Vec<&[u8]> = missing.iter().map(|(_, key, ..)| *key).collect();
+            let (generation, epoch) = (self.validity.generation(), self.levels.epoch());
+            let answers = if is_heard {
+                shared.get_many(&self.name, &wanted).await
+            } else {
+                wanted.iter().map(|_| Answer::Away).collect()
+            };
+            let mut still = Vec::new();
+            for ((at, key, seen, was), answer) in missing.into_iter().zip(answers) {
+                match self.by_shared(key, was, answer, (generation, epoch)) {
+                    (Found::Fresh(held), stored) => {
+                        values[at].clone_from(&held.value);
+                        self.copy_up(key, held, seen, stored).await;
+                    }
+                    (found, _) => still.push((at, key, seen, found)),
+                }
+            }
+            missing = still;
+        }
+        self.counts.misses.add(missing.len() as u64);
+        values
+    }
+
+    /// Looks for a key from the fastest level to the slowest, and copies what it finds into the faster ones.
+    pub(super) async fn look(&self, key: &[u8]) -> Found<V> {
+        let mut found = self.look_in_memory(key);
+        if let Found::Fresh(_) = found {
+            self.counts.memory_hits.increment();
+            return found;
+        }
+        if self.codec.is_none() || self.levels.is_empty() || key.len() > KEY_BYTES_MAX {
+            return found;
+        }
+        let place = Place { namespace: &self.name, key };
+        let seen = self.writes.changes(key);
+        let is_heard = self.ask().await;
+        if let Some(disk) = self.levels.disk() {
+            found = self.better(found, self.judge_disk(key, disk.get(place).await));
+            if let Found::Fresh(held) = found {
+                self.counts.disk_hits.increment();
+                self.copy_up(key, held.clone(), seen, None).await;
+                return Found::Fresh(held);
+            }
+        }
+        if let Some(shared) = self.levels.shared() {
+            let begun = (self.validity.generation(), self.levels.epoch());
+            let answer = if is_heard { shared.get(place).await } else { Answer::Away };
+            let (now_found, stored) = self.by_shared(key, found, answer, begun);
+            found = now_found;
+            if let (Found::Fresh(held), Some(stored)) = (&found, stored) {
+                self.copy_up(key, held.clone(), seen, Some(stored)).await;
+            }
+        }
+        found
+    }
+
+    pub(super) fn look_in_memory(&self, key: &[u8]) -> Found<V> {
+        let Some(held) = self.memory.get(key) else { return Found::Nothing };
+        if !self.validity.is_valid(held.generation, key, &held.tags) {
+            return Found::Nothing;
+        }
+        if held.fresh_until != for_ever() && held.fresh_until <= self.levels.clock.coarse() {
+            return Found::Stale(held);
+        }
+        let is_heard = self.codec.is_none() || held.epoch == self.levels.epoch();
+        if is_heard { Found::Fresh(held) } else { Found::Unsure(held) }
+    }
+
+    pub(super) fn judge_disk(&self, key: &[u8], answer: Answer) -> Found<V> {
+        let Answer::Found(stored) = answer else { return Found::Nothing };
+        if !self.validity.is_valid(stored.generation, key, &stored.tags) {
+            return Found::Nothing;
+        }
+        let (generation, epoch) = (stored.generation, stored.epoch);
+        match self.read(stored, generation, epoch) {
+            Found::Fresh(held) if epoch != self.levels.epoch() => Found::Unsure(held),
+            found => found,
+        }
+    }
+
+    /// What is the answer, after the shared level has given its own. What is to be copied up comes with it.
+    pub(super) fn by_shared(
+        &self,
+        key: &[u8],
+        was: Found<V>,
+        answer: Answer,
+        (generation, epoch): (u64, u64),
+    ) -> (Found<V>, Option<Stored>) {
+        match (answer, was) {
+            (Answer::Away, Found::Unsure(held)) => {
+                self.counts.unsure.increment();
+                self.counts.memory_hits.increment();
+                (Found::Fresh(held), None)
+            }
+            (Answer::Away, was) => (was, None),
+            // Somebody has removed it.
+            (Answer::Missing, _) => (Found::Nothing, None),
+            (Answer::Found(stored), _) => {
+                if !self.validity.is_valid_shared(stored.generation, key, &stored.tags) {
+                    return (Found::Nothing, None);
+                }
+                let copy = Stored { generation, epoch, ..stored.clone() };
+                let found = self.read(stored, generation, epoch);
+                if let Found::Fresh(_) = found {
+                    self.counts.shared_hits.increment();
+                }
+                (found, Some(copy))
+            }
+        }
+    }
+
+    /// Reads what is stored; what cannot be read is as if it were not there.
+    pub(super) fn read(&self, stored: Stored, generation: u64, epoch: u64) -> Found<V> {
+        let value = match (stored.value.clone(), &self.codec) {
+            (None, _) => None,
+            (Some(bytes), Some(codec)) => match (codec.decode)(bytes) {
+                Ok(value) => Some(value),
+                Err(_) => {
+                    self.counts.unreadable.increment();
+                    return Found::Nothing;
+                }
+            },
+            (Some(_), None) => return Found::Nothing,
+        };
+        let fresh = stored.fresh_still(self.levels.clock.wall());
+        let fresh_until = fresh.map_or(for_ever(), |fresh| self.levels.clock.coarse().after(fresh));
+        let tags = stored.tags.into();
+        let held = Held { value, fresh_until, generation, epoch, tags };
+        if fresh.is_some_and(|fresh| fresh.is_zero()) { Found::Stale(held) } else { Found::Fresh(held) }
+    }
+
+    pub(super) fn better(&self, one: Found<V>, other: Found<V>) -> Found<V> {
+        match (&one, &other) {
+            (_, Found::Fresh(_)) | (Found::Nothing, _) | (Found::Stale(_), Found::Unsure(_)) => other,
+            _ => one,
+        }
+    }
+
+    /// Copies what was found below into memory, and onto the disk what was found below that, unless somebody has written
+    /// meanwhile.
+    pub(super) async fn copy_up(&self, key: &[u8], held: Held<V>, seen: u64, to_disk: Option<Stored>) {
+        let Some(_writer) = self.writes.try_write(key) else { return };
+        if self.writes.changes(key) != seen {
+            return;
+        }
+        self.keep(key, held, None);
+        let place = Place { namespace: &self.name, key };
+        if let (Some(disk), Some(stored)) = (self.levels.disk(), to_disk) {
+            disk.set(place, stored).await;
+        }
+        // Others are not held up by the lock of this process: what they changed meanwhile is gone again.
+        if self.writes.changes(key) != seen {
+            self.memory.remove(key);
+            if let Some(disk) = self.levels.disk() {
+                disk.remove(place).await;
+            }
+        }
+    }
+
+    pub(super) fn keep(&self, key: &[u8], held: Held<V>, weight: Option<u32>) {
+        let mut terms = Terms::new();
+        if held.fresh_until != for_ever() {
+            let still = held.fresh_until.since(self.levels.clock.coarse());
+            terms = terms.ttl(still.saturating_add(self.config.stale));
+        }
+        if let Some(weight) = weight {
+            terms = terms.weight(weight);
+        }
+        self.memory.insert_on(key.into(), held, terms);
+    }
+}

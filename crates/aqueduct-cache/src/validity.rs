@@ -1,0 +1,179 @@
+//! What of a namespace is still valid, as far as this process knows.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use tokio::sync::Mutex;
+
+use crate::invalidations::{Invalidations, Scope};
+use crate::levels::Levels;
+
+/// The invalidations of a namespace, numbered twice: by this process for memory and its disk, and by the shared level for what
+/// is stored there. So invalidations go on where the shared level is away, and nothing stored there later is taken to be younger than
+/// what others have invalidated meanwhile.
+pub(crate) struct Validity {
+    own: Numbered,
+    shared: Numbered,
+    /// The epoch in which the levels were asked last; [`NEVER`] before the first time.
+    asked_in: AtomicU64,
+    /// Held while the levels are asked or told: one after the other. Whether the disk was asked.
+    order: Mutex<bool>,
+}
+
+/// No epoch.
+const NEVER: u64 = u64::MAX;
+
+#[derive(Default)]
+struct Numbered {
+    known: RwLock<Invalidations>,
+    /// A copy of its generation, for the look that nothing was invalidated since.
+    generation: AtomicU64,
+}
+
+impl Validity {
+    pub(crate) fn new() -> Self {
+        Self {
+            own: Numbered::default(),
+            shared: Numbered::default(),
+            asked_in: AtomicU64::new(NEVER),
+            order: Mutex::new(false),
+        }
+    }
+
+    /// The generation of memory and disk, for a load that begins now.
+    pub(crate) fn generation(&self) -> u64 {
+        self.own.generation()
+    }
+
+    /// The generation of the shared level, for a load that begins now.
+    pub(crate) fn generation_shared(&self) -> u64 {
+        self.shared.generation()
+    }
+
+    /// Tells whether what is in memory or on disk is valid.
+    pub(crate) fn is_valid(&self, generation: u64, key: &[u8], tags: &[Box<str>]) -> bool {
+        self.own.is_valid(generation, key, tags)
+    }
+
+    /// Tells whether what is on the shared level is valid.
+    pub(crate) fn is_valid_shared(&self, generation: u64, key: &[u8], tags: &[Box<str>]) -> bool {
+        self.shared.is_valid(generation, key, tags)
+    }
+
+    /// Somebody else has invalidated something: the levels are asked again before they are believed.
+    pub(crate) fn ask_again(&self) {
+        self.asked_in.store(NEVER, Ordering::SeqCst);
+    }
+
+    /// Sees that what the levels know of invalidations is known here; `false` where the shared one does not answer.
+    pub(crate) async fn ask(&self, levels: &Levels, namespace: &str) -> bool {
+        if self.asked_in.load(Ordering::SeqCst) == levels.epoch() {
+            return true;
+        }
+        let mut was_disk_asked = self.order.lock().await;
+        let epoch = levels.epoch();
+        if self.asked_in.load(Ordering::SeqCst) == epoch {
+            return true;
+        }
+        if let Some(disk) = levels.disk()
+            && !*was_disk_asked
+            && let Some(known) = disk.invalidations(namespace).await
+        {
+            self.own.merge(&known);
+            *was_disk_asked = true;
+        }
+        // Before the question: what is invalidated while it is under way makes it be asked again.
+        self.asked_in.store(epoch, Ordering::SeqCst);
+        let Some(shared) = levels.shared() else { return true };
+        let Some(theirs) = shared.invalidations(namespace).await else {
+            self.ask_again();
+            return false;
+        };
+        let ours = self.shared.generation();
+        for (scope, generation) in theirs.scopes() {
+            if self.shared.add(&scope, generation) {
+                let own = self.own.next(&scope);
+                self.write_to_disk(levels, namespace, &scope, own).await;
+            }
+        }
+        if theirs.generation() < ours {
+            // It has lost them. What this process is about to store there would be younger than what others invalidate.
+            self.write_to_shared(levels, namespace, &Scope::All).await;
+        }
+        true
+    }
+
+    /// Invalidates: in memory at once, and then on each level.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it has invalidated what is in memory; the levels may not know.
+    pub(crate) async fn invalidate(&self, levels: &Levels, namespace: &str, scope: &Scope) {
+        let own = self.own.next(scope);
+        if levels.is_empty() {
+            return;
+        }
+        self.ask(levels, namespace).await;
+        let _order = self.order.lock().await;
+        self.write_to_shared(levels, namespace, scope).await;
+        self.write_to_disk(levels, namespace, scope, own).await;
+    }
+
+    async fn write_to_shared(&self, levels: &Levels, namespace: &str, scope: &Scope) {
+        if let Some(shared) = levels.shared()
+            && let Some(generation) = shared.invalidate(namespace, scope, self.shared.generation() + 1).await
+        {
+            self.shared.add(scope, generation);
+        }
+    }
+
+    async fn write_to_disk(&self, levels: &Levels, namespace: &str, scope: &Scope, generation: u64) {
+        if let Some(disk) = levels.disk()
+            && let Some(generation) = disk.invalidate(namespace, scope, generation).await
+        {
+            self.own.add(scope, generation);
+        }
+    }
+}
+
+impl Numbered {
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    fn is_valid(&self, generation: u64, key: &[u8], tags: &[Box<str>]) -> bool {
+        generation >= self.generation() || {
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            known.is_valid(generation, key, tags.iter().map(|tag| &**tag))
+        }
+    }
+
+    /// Adds one that has its number; `true` when it was not known.
+    fn add(&self, scope: &Scope, generation: u64) -> bool {
+        self.change(|known| known.add(scope.clone(), generation))
+    }
+
+    /// Adds one as the latest, and gives its number.
+    fn next(&self, scope: &Scope) -> u64 {
+        let mut generation = 0;
+        self.change(|known| {
+            generation = known.generation() + 1;
+            known.add(scope.clone(), generation)
+        });
+        generation
+    }
+
+    fn merge(&self, other: &Invalidations) {
+        self.change(|known| {
+            known.merge(other);
+            true
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Invalidations) -> bool) -> bool {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = change(&mut known);
+        self.generation.store(known.generation(), Ordering::SeqCst);
+        is_new
+    }
+}
