@@ -8,6 +8,7 @@ use aqueduct_core::Clock;
 use crate::config::NamespaceConfig;
 use crate::error::ConfigError;
 use crate::guard::{Guard, GuardConfig};
+use crate::invalidations::Scope;
 use crate::level::{Level, Listener, Place};
 use crate::levels::{Levels, drawn};
 use crate::namespace::{Namespace, Resident};
@@ -91,6 +92,21 @@ impl Cache {
         let resident: Arc<dyn Resident> = Arc::clone(namespace.inner()) as _;
         by_name.insert(name.into(), Arc::downgrade(&resident));
         Ok(namespace)
+    }
+
+    /// Invalidates something in the namespace of this name, whatever its values are; `false` where there is none. O(1).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Namespace::invalidate_tag`].
+    pub async fn invalidate(&self, namespace: &str, scope: &Scope) -> bool {
+        match self.0.residents.find(namespace) {
+            Some(resident) => {
+                resident.invalidate(scope).await;
+                true
+            }
+            None => false,
+        }
     }
 
     /// Gives what it has done and what it holds.

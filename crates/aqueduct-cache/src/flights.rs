@@ -38,6 +38,10 @@ impl<T> Flights<T> {
         Seat { flights: self, key, flight }
     }
 
+    pub(crate) fn is_under_way(&self, key: &[u8]) -> bool {
+        self.under_way.contains_key(key)
+    }
+
     /// Says that the key was set or removed by somebody who did not load it.
     pub(crate) fn overtake(&self, key: &[u8]) {
         if let Some(flight) = self.under_way.get(key) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::held::Held;
+pub(crate) use self::held::Source;
 pub(crate) use self::resident::Resident;
 use crate::config::NamespaceConfig;
 use crate::error::{LoadError, PatternError};
@@ -251,6 +252,13 @@ impl<V: Clone + Send + Sync + 'static> Namespace<V> {
     /// As [`invalidate_tag`](Self::invalidate_tag).
     pub async fn invalidate_all(&self) {
         self.0.invalidate(&Scope::All).await;
+    }
+
+    /// Gives the `count` most popular keys in memory, the most popular one first: to be saved, and to be
+    /// [warmed](crate::Loading::warm) after a restart. O(n log n).
+    #[must_use]
+    pub fn hottest(&self, count: usize) -> Vec<Box<[u8]>> {
+        self.0.memory.hottest(count)
     }
 
     /// Gives what it has done and what it holds.

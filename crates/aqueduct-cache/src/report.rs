@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use aqueduct_metrics::Counter;
 use serde::Serialize;
 
+use crate::namespace::Source;
 use crate::stats::{Stats, hit_rate_percent};
 
 /// What a namespace has done since it was made. Always counted; about two nanoseconds a request.
@@ -74,9 +75,9 @@ pub struct CacheStats {
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) memory_hits: Counter,
-    pub(crate) disk_hits: Counter,
-    pub(crate) shared_hits: Counter,
+    memory_hits: Counter,
+    disk_hits: Counter,
+    shared_hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) sets: Counter,
     pub(crate) deletes: Counter,
@@ -91,6 +92,15 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    pub(crate) fn hit(&self, source: Source) {
+        let counter = match source {
+            Source::Memory => &self.memory_hits,
+            Source::Disk => &self.disk_hits,
+            Source::Shared => &self.shared_hits,
+        };
+        counter.increment();
+    }
+
     pub(crate) fn stats(&self, layers: u32, memory: Stats) -> NamespaceStats {
         let level_hits = LevelHits {
             memory: self.memory_hits.value(),

@@ -11,6 +11,7 @@ pub struct NamespaceConfig {
     pub(crate) ttl_jitter: f64,
     pub(crate) stale: Duration,
     pub(crate) absent_ttl: Duration,
+    pub(crate) refresh_ahead: f64,
     pub(crate) value_bytes_max: usize,
 }
 
@@ -41,6 +42,7 @@ impl Default for NamespaceConfig {
             ttl_jitter: 0.0,
             stale: Duration::ZERO,
             absent_ttl: Duration::ZERO,
+            refresh_ahead: 0.0,
             value_bytes_max: VALUE_BYTES_MAX,
         }
     }
@@ -91,6 +93,13 @@ impl NamespaceBuilder {
         self
     }
 
+    /// Sets the share of its time before the end of it in which a value that is asked for is loaded again in the background, so that
+    /// nobody waits for one that is in use. For [`Loading`](crate::Loading) only. Default 0: it is not; up to 1.
+    pub fn refresh_ahead(mut self, share: f64) -> Self {
+        self.rest.refresh_ahead = share;
+        self
+    }
+
     /// Sets how large a value may be that is kept below memory, in bytes. Default 1 MiB. A larger one is kept in memory only.
     pub fn value_bytes_max(mut self, bytes: usize) -> Self {
         self.rest.value_bytes_max = bytes;
@@ -104,6 +113,7 @@ impl NamespaceBuilder {
     /// [`ConfigError`] names the field, its value and the allowed range.
     pub fn build(self) -> Result<NamespaceConfig, ConfigError> {
         ConfigError::check("ttl_jitter", self.rest.ttl_jitter, 0.0, 1.0)?;
+        ConfigError::check("refresh_ahead", self.rest.refresh_ahead, 0.0, 1.0)?;
         Ok(NamespaceConfig { memory: self.memory.build()?, ..self.rest })
     }
 }

@@ -53,6 +53,10 @@ impl<T> Nodes<T> {
         &self.nodes[at as usize]
     }
 
+    pub(crate) fn find(&self, at: u32) -> Option<&Node<T>> {
+        self.nodes.get(at as usize)
+    }
+
     pub(crate) fn carried_mut(&mut self, at: u32) -> &mut T {
         &mut self.nodes[at as usize].carried
     }

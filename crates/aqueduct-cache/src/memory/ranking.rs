@@ -117,6 +117,28 @@ impl Ranking {
         }
     }
 
+    /// How popular each entry is, by its place: comparable within one order only. O(n).
+    pub(crate) fn popularity<T>(&self, nodes: &Nodes<T>) -> Vec<u64> {
+        let places = 0..u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        let touched = |at: u32| u64::from(nodes.get(at).touched);
+        match self {
+            // Who leaves last is the most popular, for all that is known.
+            Self::Fifo | Self::Lru => {
+                let mut popularity = vec![0; nodes.len()];
+                let order = std::iter::successors(nodes.tail(ONLY), |&at| nodes.before(at));
+                for (rank, at) in (0..).zip(order) {
+                    popularity[at as usize] = rank;
+                }
+                popularity
+            }
+            Self::Lfu(sorted) => places.map(|at| sorted.rank(at)).collect(),
+            Self::Ttl(_) | Self::S3Fifo(_) | Self::Sieve(_) => places.map(touched).collect(),
+            Self::Adaptive(adaptive) => {
+                places.map(|at| adaptive.asked_for(nodes.get(at).hash) + touched(at)).collect()
+            }
+        }
+    }
+
     /// There is room for another weight from now on.
     pub(crate) fn set_capacity(&mut self, capacity: u64) {
         match self {

@@ -158,6 +158,12 @@ impl<K: Eq, V> Shard<K, V> {
         (gone, is_done)
     }
 
+    /// Gives the keys, each with how popular it is. O(n).
+    pub(crate) fn popularity(&self) -> impl Iterator<Item = (u64, &K)> {
+        let keys = (0..).map_while(|at| Some(&self.nodes.find(at)?.carried.0));
+        self.ranking.popularity(&self.nodes).into_iter().zip(keys)
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let entries = self.nodes.len() as u64;
         Stats { entries, weight: self.nodes.weight(), capacity: self.capacity, ..self.stats }

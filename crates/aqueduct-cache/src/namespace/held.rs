@@ -10,6 +10,8 @@ pub(super) struct Held<V> {
     pub(super) value: Option<V>,
     /// [`for_ever`] where it has no end.
     pub(super) fresh_until: Instant,
+    /// From then on it is loaded again ahead of its end.
+    pub(super) refresh_at: Instant,
     pub(super) generation: u64,
     pub(super) epoch: u64,
     pub(super) tags: Arc<[Box<str>]>,
@@ -23,10 +25,28 @@ pub(super) fn for_ever() -> Instant {
 /// What is found of a key.
 pub(super) enum Found<V> {
     /// The answer, and what answered.
-    Fresh(Held<V>),
+    Fresh(Held<V>, Source),
     /// The answer, unless somebody has changed it without a word while the shared level was not heard.
     Unsure(Held<V>),
     /// It was the answer, and is better than none.
     Stale(Held<V>),
     Nothing,
+}
+
+/// Which level answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Memory,
+    Disk,
+    Shared,
+}
+
+impl<V> Found<V> {
+    /// The better one of two.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (&self, &other) {
+            (_, Self::Fresh(..)) | (Self::Nothing, _) | (Self::Stale(_), Self::Unsure(_)) => other,
+            _ => self,
+        }
+    }
 }

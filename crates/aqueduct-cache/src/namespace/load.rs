@@ -3,20 +3,22 @@
 use std::error::Error;
 use std::future::Future;
 
+use aqueduct_core::Clock;
+
 use crate::error::LoadError;
 
-use super::held::Found;
+use super::held::{Found, Held, for_ever};
 use super::{Inner, Outcome, SetOptions};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
-    pub(super) async fn get_or_load(
+    pub(crate) async fn get_or_load(
         &self,
         key: &[u8],
         options: SetOptions<'_>,
         load: impl Future<Output = Result<Option<V>, Box<dyn Error + Send + Sync>>>,
     ) -> Outcome<V> {
-        if let Found::Fresh(held) = self.look_in_memory(key) {
-            self.counts.memory_hits.increment();
+        if let Found::Fresh(held, source) = self.look_in_memory(key) {
+            self.counts.hit(source);
             return Ok(held.value);
         }
         let seat = self.flights.board(key);
@@ -28,7 +30,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
         turn.lead();
         let stale = match self.look(key).await {
-            Found::Fresh(held) => {
+            Found::Fresh(held, source) => {
+                self.counts.hit(source);
                 turn.land(Ok(held.value.clone()));
                 return Ok(held.value);
             }
@@ -56,5 +59,63 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         };
         turn.land(outcome.clone());
         outcome
+    }
+
+    /// Loads a value that nobody waits for. A load that fails leaves what is there as it is, to be tried again when half of the
+    /// time that is left is over.
+    pub(crate) async fn load_ahead(
+        &self,
+        key: &[u8],
+        load: impl Future<Output = Result<Option<V>, Box<dyn Error + Send + Sync>>>,
+    ) {
+        let seat = self.flights.board(key);
+        let turn = seat.turn().await;
+        if turn.outcome().is_some() {
+            return;
+        }
+        turn.lead();
+        let begun = self.begin();
+        self.counts.loads.increment();
+        match load.await {
+            Ok(value) => {
+                let options = SetOptions::new();
+                self.write(key, value.clone(), options, begun, Some(&|| turn.is_overtaken())).await;
+                turn.land(Ok(value));
+            }
+            Err(_) => {
+                self.counts.load_failures.increment();
+                if let Found::Fresh(held, _) = self.look_in_memory(key) {
+                    let now = self.levels.clock.coarse();
+                    let refresh_at = now.after(held.fresh_until.since(now) / 2);
+                    let seen = self.writes.changes(key);
+                    self.copy_up(key, Held { refresh_at, ..held }, seen, None).await;
+                }
+            }
+        }
+    }
+
+    /// Gives what is fresh in memory, and whether it is time to load it again.
+    pub(crate) fn fresh_in_memory(&self, key: &[u8]) -> Option<(Option<V>, bool)> {
+        let Found::Fresh(held, source) = self.look_in_memory(key) else { return None };
+        self.counts.hit(source);
+        let is_due = held.refresh_at != for_ever() && held.refresh_at <= self.levels.clock.coarse();
+        Some((held.value, is_due))
+    }
+
+    pub(crate) fn is_in_memory(&self, key: &[u8]) -> bool {
+        matches!(self.look_in_memory(key), Found::Fresh(..))
+    }
+
+    /// Tells whether a key is on any level, and copies it into the faster ones.
+    pub(crate) async fn is_found(&self, key: &[u8]) -> bool {
+        matches!(self.look(key).await, Found::Fresh(..))
+    }
+
+    pub(crate) fn is_loading(&self, key: &[u8]) -> bool {
+        self.flights.is_under_way(key)
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.levels.clock
     }
 }

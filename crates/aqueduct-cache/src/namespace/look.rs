@@ -1,17 +1,24 @@
 //! Reading, from the fastest level to the slowest.
 
+use std::time::Duration;
+
+use aqueduct_core::Instant;
+
 use crate::guard::Answer;
 use crate::level::Place;
 use crate::memory::Terms;
 use crate::stored::Stored;
 
-use super::held::{Found, Held, for_ever};
+use super::held::{Found, Held, Source, for_ever};
 use super::{Inner, KEY_BYTES_MAX};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(crate) async fn get(&self, key: &[u8]) -> Option<V> {
         match self.look(key).await {
-            Found::Fresh(held) => held.value,
+            Found::Fresh(held, source) => {
+                self.counts.hit(source);
+                held.value
+            }
             _ => {
                 self.counts.misses.increment();
                 None
@@ -24,12 +31,12 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let mut missing = Vec::new();
         for (at, key) in keys.iter().enumerate() {
             let found = self.look_in_memory(key);
-            if !matches!(found, Found::Fresh(_)) {
+            if let Found::Fresh(held, source) = found {
+                self.counts.hit(source);
+                values.push(held.value);
+            } else {
                 missing.push((at, *key, self.writes.changes(key), found));
                 values.push(None);
-            } else if let Found::Fresh(held) = found {
-                self.counts.memory_hits.increment();
-                values.push(held.value);
             }
         }
         let is_heard = missing.is_empty() || self.ask().await;
@@ -40,9 +47,9 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let answers = disk.get_many(&self.name, &wanted).await;
             let mut still = Vec::new();
             for ((at, key, seen, was), answer) in missing.into_iter().zip(answers) {
-                match self.better(was, self.judge_disk(key, answer)) {
-                    Found::Fresh(held) => {
-                        self.counts.disk_hits.increment();
+                match was.or(self.judge_disk(key, answer)) {
+                    Found::Fresh(held, source) => {
+                        self.counts.hit(source);
                         values[at].clone_from(&held.value);
                         self.copy_up(key, held, seen, None).await;
                     }
@@ -64,7 +71,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let mut still = Vec::new();
             for ((at, key, seen, was), answer) in missing.into_iter().zip(answers) {
                 match self.by_shared(key, was, answer, (generation, epoch)) {
-                    (Found::Fresh(held), stored) => {
+                    (Found::Fresh(held, source), stored) => {
+                        self.counts.hit(source);
                         values[at].clone_from(&held.value);
                         self.copy_up(key, held, seen, stored).await;
                     }
@@ -80,8 +88,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// Looks for a key from the fastest level to the slowest, and copies what it finds into the faster ones.
     pub(super) async fn look(&self, key: &[u8]) -> Found<V> {
         let mut found = self.look_in_memory(key);
-        if let Found::Fresh(_) = found {
-            self.counts.memory_hits.increment();
+        if let Found::Fresh(..) = found {
             return found;
         }
         if self.codec.is_none() || self.levels.is_empty() || key.len() > KEY_BYTES_MAX {
@@ -91,11 +98,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let seen = self.writes.changes(key);
         let is_heard = self.ask().await;
         if let Some(disk) = self.levels.disk() {
-            found = self.better(found, self.judge_disk(key, disk.get(place).await));
-            if let Found::Fresh(held) = found {
-                self.counts.disk_hits.increment();
+            found = found.or(self.judge_disk(key, disk.get(place).await));
+            if let Found::Fresh(held, source) = found {
                 self.copy_up(key, held.clone(), seen, None).await;
-                return Found::Fresh(held);
+                return Found::Fresh(held, source);
             }
         }
         if let Some(shared) = self.levels.shared() {
@@ -103,7 +109,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             let answer = if is_heard { shared.get(place).await } else { Answer::Away };
             let (now_found, stored) = self.by_shared(key, found, answer, begun);
             found = now_found;
-            if let (Found::Fresh(held), Some(stored)) = (&found, stored) {
+            if let (Found::Fresh(held, _), Some(stored)) = (&found, stored) {
                 self.copy_up(key, held.clone(), seen, Some(stored)).await;
             }
         }
@@ -119,7 +125,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             return Found::Stale(held);
         }
         let is_heard = self.codec.is_none() || held.epoch == self.levels.epoch();
-        if is_heard { Found::Fresh(held) } else { Found::Unsure(held) }
+        if is_heard { Found::Fresh(held, Source::Memory) } else { Found::Unsure(held) }
     }
 
     pub(super) fn judge_disk(&self, key: &[u8], answer: Answer) -> Found<V> {
@@ -128,8 +134,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             return Found::Nothing;
         }
         let (generation, epoch) = (stored.generation, stored.epoch);
-        match self.read(stored, generation, epoch) {
-            Found::Fresh(held) if epoch != self.levels.epoch() => Found::Unsure(held),
+        match self.read(stored, generation, epoch, Source::Disk) {
+            Found::Fresh(held, _) if epoch != self.levels.epoch() => Found::Unsure(held),
             found => found,
         }
     }
@@ -145,8 +151,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         match (answer, was) {
             (Answer::Away, Found::Unsure(held)) => {
                 self.counts.unsure.increment();
-                self.counts.memory_hits.increment();
-                (Found::Fresh(held), None)
+                (Found::Fresh(held, Source::Memory), None)
             }
             (Answer::Away, was) => (was, None),
             // Somebody has removed it.
@@ -156,17 +161,13 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                     return (Found::Nothing, None);
                 }
                 let copy = Stored { generation, epoch, ..stored.clone() };
-                let found = self.read(stored, generation, epoch);
-                if let Found::Fresh(_) = found {
-                    self.counts.shared_hits.increment();
-                }
-                (found, Some(copy))
+                (self.read(stored, generation, epoch, Source::Shared), Some(copy))
             }
         }
     }
 
     /// Reads what is stored; what cannot be read is as if it were not there.
-    pub(super) fn read(&self, stored: Stored, generation: u64, epoch: u64) -> Found<V> {
+    pub(super) fn read(&self, stored: Stored, generation: u64, epoch: u64, source: Source) -> Found<V> {
         let value = match (stored.value.clone(), &self.codec) {
             (None, _) => None,
             (Some(bytes), Some(codec)) => match (codec.decode)(bytes) {
@@ -179,17 +180,21 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             (Some(_), None) => return Found::Nothing,
         };
         let fresh = stored.fresh_still(self.levels.clock.wall());
-        let fresh_until = fresh.map_or(for_ever(), |fresh| self.levels.clock.coarse().after(fresh));
+        let (fresh_until, refresh_at) = self.times(fresh, stored.fresh);
         let tags = stored.tags.into();
-        let held = Held { value, fresh_until, generation, epoch, tags };
-        if fresh.is_some_and(|fresh| fresh.is_zero()) { Found::Stale(held) } else { Found::Fresh(held) }
+        let held = Held { value, fresh_until, refresh_at, generation, epoch, tags };
+        if fresh.is_some_and(|fresh| fresh.is_zero()) {
+            Found::Stale(held)
+        } else {
+            Found::Fresh(held, source)
+        }
     }
 
-    pub(super) fn better(&self, one: Found<V>, other: Found<V>) -> Found<V> {
-        match (&one, &other) {
-            (_, Found::Fresh(_)) | (Found::Nothing, _) | (Found::Stale(_), Found::Unsure(_)) => other,
-            _ => one,
-        }
+    /// Until when a value is fresh, and when it is loaded again ahead of that, which has so much of its time still.
+    pub(super) fn times(&self, still: Option<Duration>, ttl: Option<Duration>) -> (Instant, Instant) {
+        let (Some(still), Some(ttl)) = (still, ttl) else { return (for_ever(), for_ever()) };
+        let now = self.levels.clock.coarse();
+        (now.after(still), now.after(still.saturating_sub(ttl.mul_f64(self.config.refresh_ahead))))
     }
 
     /// Copies what was found below into memory, and onto the disk what was found below that, unless somebody has written

@@ -7,8 +7,11 @@ use bytes::Bytes;
 use crate::level::Place;
 use crate::stored::Stored;
 
-use super::held::{Held, for_ever};
+use super::held::Held;
 use super::{Inner, KEY_BYTES_MAX, SetOptions};
+
+/// A time that nobody waits for: 292 years, what 63 bits of nanoseconds hold.
+const FOR_EVER: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// What a value carries that begins to be made.
 #[derive(Clone, Copy)]
@@ -70,15 +73,16 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             (Some(_), Some(ttl)) => Some(ttl),
             (Some(_), None) => self.config.ttl.map(|ttl| self.shorter(ttl)),
         };
+        let ttl = ttl.filter(|&ttl| ttl < FOR_EVER);
         if key.len() > KEY_BYTES_MAX || ttl.is_some_and(|ttl| ttl.is_zero()) {
-            self.counts.rejections.increment();
+            self.counts.rejections.add(value.is_some().into());
             return self.take_out(key).await;
         }
         let tags: Vec<Box<str>> = options.tags.iter().map(|&tag| tag.into()).collect();
-        let fresh_until = ttl.map_or(for_ever(), |ttl| self.levels.clock.coarse().after(ttl));
+        let (fresh_until, refresh_at) = self.times(ttl, ttl);
         let Begun { generation, epoch, .. } = begun;
         let encoded = self.encode(value.as_ref());
-        let held = Held { value, fresh_until, generation, epoch, tags: tags.clone().into() };
+        let held = Held { value, fresh_until, refresh_at, generation, epoch, tags: tags.clone().into() };
         let Some(value) = encoded else {
             if self.codec.is_some() && !self.levels.is_empty() {
                 // What is below is older, and of what is in memory alone nobody else could say that it has changed.
@@ -180,6 +184,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 
     /// Takes off what chance takes off.
     pub(super) fn shorter(&self, ttl: Duration) -> Duration {
+        let ttl = ttl.min(FOR_EVER);
         ttl.saturating_sub(ttl.mul_f64(self.config.ttl_jitter * self.levels.chance()))
     }
 }

@@ -5,6 +5,7 @@
 mod adaptive;
 mod config;
 mod expiry;
+mod loading;
 mod loads;
 mod models;
 mod orders;

@@ -103,6 +103,11 @@ impl Adaptive {
         self.main.victim(nodes, weight)
     }
 
+    /// How often was asked for what has this hash, as far as is known.
+    pub(crate) fn asked_for(&self, hash: u32) -> u64 {
+        self.main.asked_for(hash)
+    }
+
     /// Somebody asked for what has this hash, whether it is there or not. O(1).
     pub(crate) fn seen<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
         if (spread(hash) ^ self.seed) >> 20 & (self.sampled - 1) == 0 {

@@ -37,6 +37,10 @@ impl Sorted {
         self.order.first().map(|first| first.2)
     }
 
+    pub(crate) fn rank(&self, at: u32) -> u64 {
+        self.ranks[at as usize].0
+    }
+
     pub(crate) fn remove(&mut self, at: u32) {
         let (rank, number) = self.ranks.swap_remove(at as usize);
         self.order.remove(&(rank, number, at));

@@ -88,6 +88,11 @@ impl TinyLfu {
         (self.capacity - self.window().min(self.capacity)) / 5 * 4
     }
 
+    /// How often was asked for what has this hash, as far as is known.
+    pub(crate) fn asked_for(&self, hash: u32) -> u64 {
+        self.sketch.count(hash).into()
+    }
+
     fn wins<T>(&mut self, nodes: &Nodes<T>, candidate: u32, victim: u32) -> bool {
         let [candidate, victim] = [candidate, victim].map(|at| self.sketch.count(nodes.get(at).hash));
         if candidate > victim {
