@@ -84,7 +84,7 @@ mod writes;
 pub use cache::{Cache, CacheBuilder};
 pub use config::{Builder, Config, Eviction, NamespaceBuilder, NamespaceConfig};
 pub use error::{ConfigError, LoadError, PatternError};
-pub use guard::GuardConfig;
+pub use guard::{GuardBuilder, GuardConfig, GuardStats};
 pub use invalidations::{Invalidations, Scope};
 pub use level::{Level, LevelError, Listener, Place};
 pub use loading::{Loading, LoadingStats, Warmed};

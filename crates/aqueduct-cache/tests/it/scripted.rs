@@ -1,0 +1,170 @@
+//! A level that does what a test tells it, and shows what is in it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use async_trait::async_trait;
+
+use super::api::{Invalidations, Level, LevelError, Listener, Place, Scope, Stored};
+
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    mood: AtomicU8,
+    pub(crate) calls: AtomicU64,
+    pub(crate) values: Mutex<HashMap<(String, Vec<u8>), Stored>>,
+    pub(crate) invalidations: Mutex<HashMap<String, Invalidations>>,
+    pub(crate) listener: Mutex<Option<Arc<Ear>>>,
+}
+
+/// So that it can be shown.
+pub(crate) struct Ear(pub(crate) Arc<dyn Listener>);
+
+impl std::fmt::Debug for Ear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ear")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Mood {
+    Well,
+    Fails,
+    Hangs,
+    /// Takes no writes.
+    Refuses,
+    /// Does what it is asked for, and then says that it failed.
+    FailsLate,
+    /// Does what it is asked for, and never says so.
+    HangsLate,
+}
+
+pub(crate) const MOODS: [Mood; 6] =
+    [Mood::Well, Mood::Fails, Mood::Hangs, Mood::Refuses, Mood::FailsLate, Mood::HangsLate];
+
+impl Scripted {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            mood: AtomicU8::new(0),
+            calls: AtomicU64::new(0),
+            values: Mutex::default(),
+            invalidations: Mutex::default(),
+            listener: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn is(&self, mood: Mood) {
+        self.mood.store(mood as u8, Ordering::SeqCst);
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn value(&self, place: Place<'_>) -> Option<Stored> {
+        self.values.lock().unwrap().get(&(place.namespace.to_owned(), place.key.to_vec())).cloned()
+    }
+
+    /// How many values have this key, whatever their namespace.
+    pub(crate) fn copies(&self, key: &[u8]) -> usize {
+        self.values.lock().unwrap().keys().filter(|place| place.1 == key).count()
+    }
+
+    async fn act<T>(&self, is_write: bool, act: impl FnOnce() -> T + Send) -> Result<T, LevelError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        // A round trip, in which others come to their turn.
+        tokio::task::yield_now().await;
+        match MOODS[usize::from(self.mood.load(Ordering::SeqCst))] {
+            Mood::Well => Ok(act()),
+            Mood::Fails => Err(LevelError::Away { level: "scripted", source: "told to".into() }),
+            Mood::Hangs => std::future::pending().await,
+            Mood::Refuses if is_write => {
+                Err(LevelError::Refused { level: "scripted", source: "told to".into() })
+            }
+            Mood::Refuses => Ok(act()),
+            Mood::FailsLate => {
+                act();
+                Err(LevelError::Away { level: "scripted", source: "told to".into() })
+            }
+            Mood::HangsLate => {
+                drop(act());
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+fn key(place: Place<'_>) -> (String, Vec<u8>) {
+    (place.namespace.to_owned(), place.key.to_vec())
+}
+
+#[async_trait]
+impl Level for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    async fn get(&self, place: Place<'_>) -> Result<Option<Stored>, LevelError> {
+        self.act(false, || self.value(place)).await
+    }
+
+    async fn set(&self, place: Place<'_>, stored: &Stored) -> Result<(), LevelError> {
+        self.act(true, || drop(self.values.lock().unwrap().insert(key(place), stored.clone()))).await
+    }
+
+    async fn remove(&self, place: Place<'_>) -> Result<(), LevelError> {
+        self.act(true, || drop(self.values.lock().unwrap().remove(&key(place)))).await
+    }
+
+    async fn invalidations(&self, namespace: &str) -> Result<Invalidations, LevelError> {
+        let known = || self.invalidations.lock().unwrap().get(namespace).cloned().unwrap_or_default();
+        self.act(false, known).await
+    }
+
+    async fn invalidate(&self, namespace: &str, scope: &Scope, generation: u64) -> Result<u64, LevelError> {
+        let write = || {
+            let mut all = self.invalidations.lock().unwrap();
+            let known = all.entry(namespace.to_owned()).or_default();
+            known.origin = 7;
+            let generation = generation.max(known.generation() + 1);
+            known.add(scope.clone(), generation);
+            generation
+        };
+        self.act(true, write).await
+    }
+
+    async fn ping(&self) -> Result<(), LevelError> {
+        self.act(false, || ()).await
+    }
+
+    fn listen(&self, listener: Arc<dyn Listener>) {
+        *self.listener.lock().unwrap() = Some(Arc::new(Ear(listener)));
+    }
+}
+
+/// Lets others go on until something holds.
+pub(crate) async fn until(holds: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if holds() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came to hold");
+}
+
+/// Does nothing for so long that whatever can go on without the clock has gone on.
+pub(crate) async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub(crate) fn value(text: impl std::fmt::Display, generation: u64) -> Stored {
+    Stored { value: Some(text.to_string().into_bytes().into()), generation, ..Stored::default() }
+}
+
+pub(crate) fn is_gone<T>(weak: &Weak<T>) -> bool {
+    weak.strong_count() == 0
+}
