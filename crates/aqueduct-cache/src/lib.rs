@@ -74,6 +74,8 @@ mod loading;
 mod memory;
 mod namespace;
 mod prediction;
+#[cfg(feature = "redis")]
+mod redis;
 mod report;
 mod stats;
 mod stored;
@@ -90,6 +92,8 @@ pub use level::{Level, LevelError, Listener, Place};
 pub use loading::{Loading, LoadingStats, Warmed};
 pub use memory::{Memory, Terms};
 pub use namespace::{Namespace, SetOptions};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisBuilder, RedisConfig};
 pub use report::{CacheStats, LevelHits, NamespaceStats};
 pub use stats::Stats;
 pub use stored::Stored;

@@ -9,6 +9,8 @@ mod loading;
 mod loads;
 mod models;
 mod orders;
+#[cfg(feature = "redis")]
+mod redis;
 mod spaces;
 mod surface;
 mod weights;

@@ -1,0 +1,43 @@
+-- Writes an invalidation down. KEYS[1] is the hash of the namespace: `origin`, `generation`, and the generation of each
+-- scope. ARGV: the least generation, the scope, an origin for a new hash, how many scopes are remembered.
+local hash, least, scope = KEYS[1], ARGV[1], ARGV[2]
+
+-- Generations stay decimal text: a number of Lua is exact only up to 2^53.
+local function less(a, b)
+  return #a < #b or (#a == #b and a < b)
+end
+
+redis.call('HSETNX', hash, 'origin', ARGV[3])
+redis.call('HINCRBY', hash, 'generation', 1)
+local generation = redis.call('HGET', hash, 'generation')
+if less(generation, least) then
+  generation = least
+  redis.call('HSET', hash, 'generation', generation)
+end
+
+if scope == '*' then
+  -- It covers every scope before.
+  local origin = redis.call('HGET', hash, 'origin')
+  redis.call('DEL', hash)
+  redis.call('HSET', hash, 'origin', origin, 'generation', generation)
+end
+redis.call('HSET', hash, scope, generation)
+
+-- Beside the scopes there are the origin, the generation and the one of everything.
+if redis.call('HLEN', hash) > tonumber(ARGV[4]) + 3 then
+  local fields = redis.call('HGETALL', hash)
+  local scopes = {}
+  for i = 1, #fields, 2 do
+    local kind = string.sub(fields[i], 1, 1)
+    if kind == '#' or kind == '^' then
+      scopes[#scopes + 1] = { fields[i], fields[i + 1] }
+    end
+  end
+  table.sort(scopes, function(a, b) return less(a[2], b[2]) end)
+  local half = math.ceil(#scopes / 2)
+  for i = 1, half do
+    redis.call('HDEL', hash, scopes[i][1])
+  end
+  redis.call('HSET', hash, '*', scopes[half][2])
+end
+return generation
