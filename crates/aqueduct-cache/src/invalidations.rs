@@ -44,6 +44,15 @@ impl Scope {
         }
     }
 
+    /// Tells whether an entry is within it.
+    pub(crate) fn covers<'a>(&self, key: &[u8], mut tags: impl Iterator<Item = &'a str>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tag(tag) => tags.any(|other| *other == **tag),
+            Self::Prefix(prefix) => key.starts_with(prefix),
+        }
+    }
+
     /// Writes it as bytes, for a level to store; [`decode`](Self::decode) reads them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

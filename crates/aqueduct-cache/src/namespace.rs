@@ -269,6 +269,11 @@ impl<V: Clone + Send + Sync + 'static> Namespace<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
+    /// Tells whether others may change what is here.
+    fn is_shared(&self) -> bool {
+        self.codec.is_some() && self.levels.shared().is_some()
+    }
+
     pub(super) async fn ask(&self) -> bool {
         self.validity.ask(&self.levels, &self.name).await
     }

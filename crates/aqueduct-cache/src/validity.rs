@@ -65,14 +65,19 @@ impl Validity {
         self.asked_in.store(NEVER, Ordering::SeqCst);
     }
 
+    /// Tells whether all that the levels know of invalidations is known here.
+    pub(crate) fn is_up_to_date(&self, epoch: u64) -> bool {
+        self.asked_in.load(Ordering::SeqCst) == epoch
+    }
+
     /// Sees that what the levels know of invalidations is known here; `false` where the shared one does not answer.
     pub(crate) async fn ask(&self, levels: &Levels, namespace: &str) -> bool {
-        if self.asked_in.load(Ordering::SeqCst) == levels.epoch() {
+        if self.is_up_to_date(levels.epoch()) {
             return true;
         }
         let mut was_disk_asked = self.order.lock().await;
         let epoch = levels.epoch();
-        if self.asked_in.load(Ordering::SeqCst) == epoch {
+        if self.is_up_to_date(epoch) {
             return true;
         }
         if let Some(disk) = levels.disk()

@@ -156,7 +156,7 @@ impl Recovery {
         self.fit(place.namespace);
     }
 
-    /// Takes an invalidation in.
+    /// Takes an invalidation in. O(n) in the writes that wait.
     pub(crate) fn invalidate(&mut self, namespace: &str, scope: &Scope, generation: u64) {
         self.saw(generation);
         if self.is_lost {
@@ -167,6 +167,16 @@ impl Recovery {
         if let Some(since) = &mut backlog.collapsed {
             *since = self.ticket;
             return;
+        }
+        // What waits is older than this, and is to be found neither here nor there.
+        for (key, entry) in &mut backlog.changes {
+            if let Change::Set(stored) = &entry.change
+                && scope.covers(key, stored.tags.iter().map(|tag| &**tag))
+            {
+                self.bytes -= weight(key, &entry.change);
+                entry.change = Change::Remove;
+                self.bytes += weight(key, &entry.change);
+            }
         }
         match backlog.scopes.get_mut(scope) {
             Some(known) => *known = (known.0.max(generation), self.ticket),

@@ -40,6 +40,17 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             }
         }
         let is_heard = missing.is_empty() || self.ask().await;
+        let mut still = Vec::new();
+        for (at, key, seen, was) in missing {
+            match if let Found::Unsure(_) = was { self.look_in_memory(key) } else { was } {
+                Found::Fresh(held, source) => {
+                    self.counts.hit(source);
+                    values[at] = held.value;
+                }
+                found => still.push((at, key, seen, found)),
+            }
+        }
+        let mut missing = still;
         if let Some(disk) = self.levels.disk()
             && !missing.is_empty()
         {
@@ -97,6 +108,13 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let place = Place { namespace: &self.name, key };
         let seen = self.writes.changes(key);
         let is_heard = self.ask().await;
+        if let Found::Unsure(_) = found {
+            // Perhaps it was only that.
+            found = self.look_in_memory(key);
+            if let Found::Fresh(..) = found {
+                return found;
+            }
+        }
         if let Some(disk) = self.levels.disk() {
             found = found.or(self.judge_disk(key, disk.get(place).await));
             if let Found::Fresh(held, source) = found {
@@ -124,7 +142,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if held.fresh_until != for_ever() && held.fresh_until <= self.levels.clock.coarse() {
             return Found::Stale(held);
         }
-        let is_heard = self.codec.is_none() || held.epoch == self.levels.epoch();
+        let epoch = self.levels.epoch();
+        let is_heard = !self.is_shared() || held.epoch == epoch && self.validity.is_up_to_date(epoch);
         if is_heard { Found::Fresh(held, Source::Memory) } else { Found::Unsure(held) }
     }
 

@@ -87,7 +87,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             if self.codec.is_some() && !self.levels.is_empty() {
                 // What is below is older, and of what is in memory alone nobody else could say that it has changed.
                 self.take_out(key).await;
-                if self.levels.shared().is_some() {
+                if self.is_shared() {
                     return;
                 }
             }

@@ -11,6 +11,8 @@ mod models;
 mod orders;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod shared;
 mod spaces;
 mod surface;
 mod weights;
