@@ -63,6 +63,7 @@
 //! al., SOSP 2023. SIEVE: Zhang et al., NSDI 2024. The wheel: Varghese and Lauck, SOSP 1987.
 
 mod cache;
+mod cluster;
 mod config;
 mod error;
 mod flights;
@@ -71,6 +72,7 @@ mod invalidations;
 mod level;
 mod levels;
 mod loading;
+mod local;
 mod memory;
 mod namespace;
 mod prediction;
@@ -84,12 +86,14 @@ mod value;
 mod writes;
 
 pub use cache::{Cache, CacheBuilder};
+pub use cluster::{NodeList, NodeStats, Nodes, NodesConfig, NodesStats};
 pub use config::{Builder, Config, Eviction, NamespaceBuilder, NamespaceConfig};
 pub use error::{ConfigError, LoadError, PatternError};
 pub use guard::{GuardBuilder, GuardConfig, GuardStats};
 pub use invalidations::{Invalidations, Scope};
 pub use level::{Level, LevelError, Listener, Place};
 pub use loading::{Loading, LoadingStats, Warmed};
+pub use local::Local;
 pub use memory::{Memory, Terms};
 pub use namespace::{Namespace, SetOptions};
 #[cfg(feature = "redis")]

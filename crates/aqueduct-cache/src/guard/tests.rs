@@ -6,11 +6,11 @@ use std::task::{Context, Waker};
 use aqueduct_core::{ManualClock, Timestamp};
 use proptest::prelude::*;
 
-use self::scripted::{MOODS, Mood, Scripted, is_gone, settle, until, value};
+use self::scripted::{MOODS, Mood, Scripted, settle, until, value};
 use super::*;
 
 mod api {
-    pub(super) use crate::{Invalidations, Level, LevelError, Listener, Place, Scope, Stored};
+    pub(super) use crate::{Invalidations, Level, LevelError, Place, Scope, Stored};
 }
 
 #[path = "../../tests/it/scripted.rs"]
@@ -320,7 +320,7 @@ async fn no_task_outlives_its_guard() {
     settle().await;
     let shared = Arc::downgrade(&bench.guard.shared);
     drop(bench.guard);
-    until(|| is_gone(&shared)).await;
+    until(|| shared.strong_count() == 0).await;
 }
 
 #[test]

@@ -8,11 +8,18 @@ mod expiry;
 mod loading;
 mod loads;
 mod models;
+mod nodes;
 mod orders;
 #[cfg(feature = "redis")]
 mod redis;
+mod scripted;
 #[cfg(feature = "redis")]
 mod shared;
 mod spaces;
 mod surface;
 mod weights;
+
+/// What the scripted level is made of; the tests inside of the crate have it too.
+mod api {
+    pub(crate) use aqueduct_cache::{Invalidations, Level, LevelError, Place, Scope, Stored};
+}

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use super::api::{Invalidations, Level, LevelError, Listener, Place, Scope, Stored};
+use super::api::{Invalidations, Level, LevelError, Place, Scope, Stored};
 
 #[derive(Debug)]
 pub(crate) struct Scripted {
@@ -14,16 +14,6 @@ pub(crate) struct Scripted {
     pub(crate) calls: AtomicU64,
     pub(crate) values: Mutex<HashMap<(String, Vec<u8>), Stored>>,
     pub(crate) invalidations: Mutex<HashMap<String, Invalidations>>,
-    pub(crate) listener: Mutex<Option<Arc<Ear>>>,
-}
-
-/// So that it can be shown.
-pub(crate) struct Ear(pub(crate) Arc<dyn Listener>);
-
-impl std::fmt::Debug for Ear {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Ear")
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +40,6 @@ impl Scripted {
             calls: AtomicU64::new(0),
             values: Mutex::default(),
             invalidations: Mutex::default(),
-            listener: Mutex::default(),
         })
     }
 
@@ -64,11 +53,6 @@ impl Scripted {
 
     pub(crate) fn value(&self, place: Place<'_>) -> Option<Stored> {
         self.values.lock().unwrap().get(&(place.namespace.to_owned(), place.key.to_vec())).cloned()
-    }
-
-    /// How many values have this key, whatever their namespace.
-    pub(crate) fn copies(&self, key: &[u8]) -> usize {
-        self.values.lock().unwrap().keys().filter(|place| place.1 == key).count()
     }
 
     async fn act<T>(&self, is_write: bool, act: impl FnOnce() -> T + Send) -> Result<T, LevelError> {
@@ -137,10 +121,6 @@ impl Level for Scripted {
     async fn ping(&self) -> Result<(), LevelError> {
         self.act(false, || ()).await
     }
-
-    fn listen(&self, listener: Arc<dyn Listener>) {
-        *self.listener.lock().unwrap() = Some(Arc::new(Ear(listener)));
-    }
 }
 
 /// Lets others go on until something holds.
@@ -163,8 +143,4 @@ pub(crate) async fn settle() {
 
 pub(crate) fn value(text: impl std::fmt::Display, generation: u64) -> Stored {
     Stored { value: Some(text.to_string().into_bytes().into()), generation, ..Stored::default() }
-}
-
-pub(crate) fn is_gone<T>(weak: &Weak<T>) -> bool {
-    weak.strong_count() == 0
 }
