@@ -65,6 +65,8 @@
 mod cache;
 mod cluster;
 mod config;
+#[cfg(all(feature = "disk", unix))]
+mod disk;
 mod error;
 mod flights;
 mod guard;
@@ -88,6 +90,8 @@ mod writes;
 pub use cache::{Cache, CacheBuilder};
 pub use cluster::{NodeList, NodeStats, Nodes, NodesConfig, NodesStats};
 pub use config::{Builder, Config, Eviction, NamespaceBuilder, NamespaceConfig};
+#[cfg(all(feature = "disk", unix))]
+pub use disk::{Disk, DiskConfig, DiskError, DiskStats, Opened};
 pub use error::{ConfigError, LoadError, PatternError};
 pub use guard::{GuardBuilder, GuardConfig, GuardStats};
 pub use invalidations::{Invalidations, Scope};

@@ -4,6 +4,8 @@
 
 mod adaptive;
 mod config;
+#[cfg(all(feature = "disk", unix))]
+mod disk;
 mod expiry;
 mod loading;
 mod loads;
