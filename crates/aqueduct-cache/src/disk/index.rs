@@ -110,7 +110,6 @@ fn tag(digest: &Digest) -> u64 {
     u64::from_le_bytes(tag)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the upper half is what is wanted")]
 fn upper(tag: u64) -> u32 {
     (tag >> 32) as u32
 }

@@ -55,7 +55,7 @@ pub(super) fn bytes(header: &[u8; HEADER], spot: Spot) -> Option<u32> {
     if checksum(spot, &header[..4]) != frame {
         return None;
     }
-    body.checked_add(HEADER as u32)
+    body.checked_add(u32::try_from(HEADER).ok()?)
 }
 
 /// Says what a record of the right length is.

@@ -227,7 +227,6 @@ async fn a_million_invalidations_of_the_same_take_bounded_room() {
 
 #[tokio::test]
 async fn work_that_nobody_waits_for_is_not_carried_out_later() {
-    use std::future::Future;
     let folder = tempfile::tempdir().unwrap();
     let disk = open(folder.path());
     for round in 0..500_u32 {
