@@ -7,6 +7,7 @@ mod server_clock;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -85,7 +86,10 @@ pub struct Redis {
     link: Arc<Link>,
     /// Makes the connections. Guards that there is one of them.
     task: Mutex<Option<JoinHandle<()>>>,
+    /// Draws origins: the keyed hash of how many were drawn.
     random: RandomState,
+    /// Nothing else depends on it, so no ordering is needed.
+    drawn: AtomicU64,
 }
 
 const NAME: &str = "redis";
@@ -113,7 +117,7 @@ impl Redis {
     /// [`ConfigError`] when the address cannot be one.
     pub fn new(url: &str, config: RedisConfig, clock: Clock) -> Result<Self, ConfigError> {
         let link = Arc::new(Link::new(url, config, clock)?);
-        Ok(Self { link, task: Mutex::new(None), random: RandomState::new() })
+        Ok(Self { link, task: Mutex::new(None), random: RandomState::new(), drawn: AtomicU64::new(0) })
     }
 
     /// Tells whether there is a connection now through which Redis tells what others change.
@@ -270,8 +274,8 @@ impl Level for Redis {
             scope => scope.encode(),
         };
         let key = self.link.keys().invalidations(namespace);
-        // Any but 0. Two that are equal are as likely as two keys of a hash table.
-        let origin = self.random.hash_one((self.link.clock().wall(), &key)).max(1);
+        // Any but 0, which says that nothing is remembered.
+        let origin = self.random.hash_one(self.drawn.fetch_add(1, Ordering::Relaxed)).max(1);
         let mut command = cmd("EVAL");
         command.arg(INVALIDATE).arg(1).arg(key);
         command.arg(generation).arg(scope).arg(origin).arg(Invalidations::SCOPES_MAX);
