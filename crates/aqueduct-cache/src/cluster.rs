@@ -307,13 +307,14 @@ impl Level for Nodes {
         let nodes = &self.inner.nodes;
         let walk = self.inner.ring.walk(hash([namespace.as_bytes()]));
         let first = walk.nodes().find(|&node| !nodes[node].guard.is_open());
-        let mut generation = generation;
-        if let Some(first) = first {
-            generation = nodes[first].guard.invalidate(namespace, scope, generation).await;
-        }
+        let given = match first {
+            Some(first) => nodes[first].guard.invalidate(namespace, scope, generation).await,
+            None => None,
+        };
+        let generation = given.unwrap_or(generation);
         let others = nodes.iter().enumerate().filter(|(number, _)| Some(*number) != first);
         let told = others.map(|(_, node)| node.guard.invalidate(namespace, scope, generation));
-        Ok(join_all(told).await.into_iter().fold(generation, u64::max))
+        join_all(told).await.into_iter().chain([given]).flatten().max().ok_or_else(away)
     }
 
     async fn ping(&self) -> Result<(), LevelError> {
