@@ -139,7 +139,9 @@ async fn what_was_missed_is_written_before_the_level_is_asked_again() {
     settle().await;
     assert!(bench.guard.is_open(), "the probe has failed");
     assert_eq!(bench.back.load(Ordering::SeqCst), 0);
-    bench.come_back().await;
+    bench.level.is(Mood::Well);
+    bench.time.advance(COOL_DOWN);
+    until(|| !bench.guard.is_open()).await;
     assert_eq!(bench.back.load(Ordering::SeqCst), 2, "for the invalidation, and for being back");
     assert_eq!(bench.level.value(A), Some(value("new", 0)));
     assert_eq!(bench.level.value(B), None);
@@ -331,6 +333,38 @@ fn outside_of_a_runtime_nothing_panics() {
     assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     drop(call);
     assert_eq!(bench.guard.stats().waiting, 1);
+}
+
+#[tokio::test]
+async fn a_look_that_a_write_overtook_gives_what_was_written() {
+    let bench = bench(GuardConfig::builder());
+    bench.guard.set(A, value("old", 0)).await;
+    let mut look = Box::pin(bench.guard.get(A));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(look.as_mut().poll(&mut context).is_pending());
+    // It fails, so the old value is still in the level when the look comes to it.
+    bench.level.is(Mood::Fails);
+    bench.guard.remove(A).await;
+    bench.level.is(Mood::Well);
+    assert_eq!(bench.level.value(A), Some(value("old", 0)));
+    assert_eq!(look.await, Answer::Missing);
+}
+
+#[tokio::test]
+async fn a_write_that_comes_while_the_one_before_is_written_is_not_lost_with_it() {
+    let bench = bench(GuardConfig::builder());
+    bench.open().await;
+    bench.guard.set(A, value("new", 0)).await;
+    bench.level.is(Mood::Well);
+    settle().await;
+    let calls = bench.level.calls();
+    bench.time.advance(COOL_DOWN);
+    // The probe, and then the value, which is on its way.
+    until(|| bench.level.calls() == calls + 2).await;
+    assert_eq!(bench.level.value(A), None);
+    bench.guard.remove(A).await;
+    bench.come_back().await;
+    assert_eq!(bench.level.value(A), None);
 }
 
 #[derive(Clone, Debug)]

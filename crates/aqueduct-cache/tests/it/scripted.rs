@@ -93,6 +93,10 @@ impl Level for Scripted {
         self.act(false, || self.value(place)).await
     }
 
+    async fn get_many(&self, namespace: &str, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, LevelError> {
+        self.act(false, || keys.iter().map(|key| self.value(Place { namespace, key })).collect()).await
+    }
+
     async fn set(&self, place: Place<'_>, stored: &Stored) -> Result<(), LevelError> {
         self.act(true, || drop(self.values.lock().unwrap().insert(key(place), stored.clone()))).await
     }
