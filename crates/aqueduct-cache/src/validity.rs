@@ -55,9 +55,10 @@ impl Validity {
         self.own.is_valid(generation, key, tags)
     }
 
-    /// Tells whether what is on the shared level is valid.
+    /// Tells whether what is on the shared level is valid. What is of a later generation than the level knows itself is not: it
+    /// has lost its invalidations, or this process does not know the last of them yet.
     pub(crate) fn is_valid_shared(&self, generation: u64, key: &[u8], tags: &[Box<str>]) -> bool {
-        self.shared.is_valid(generation, key, tags)
+        generation <= self.shared.generation() && self.shared.is_valid(generation, key, tags)
     }
 
     /// Somebody else has invalidated something: the levels are asked again before they are believed.

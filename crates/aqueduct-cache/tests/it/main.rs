@@ -7,6 +7,8 @@ mod config;
 #[cfg(all(feature = "disk", unix))]
 mod disk;
 mod expiry;
+#[cfg(all(feature = "disk", unix))]
+mod levels;
 mod loading;
 mod loads;
 mod models;

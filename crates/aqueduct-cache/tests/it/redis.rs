@@ -23,10 +23,11 @@ fn server_with(args: &[&str]) -> RedisServer {
     RedisServer::start_with(args).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A machine that does many things at once is slower than a Redis should be.
+/// A machine that does many things at once is slower than a Redis should be. With no heartbeat to speak of, a loss that is
+/// noticed was told by the connection itself.
 fn patient() -> RedisBuilder {
     let long = Duration::from_secs(20);
-    RedisConfig::builder().connect_timeout(long).response_timeout(long)
+    RedisConfig::builder().connect_timeout(long).response_timeout(long).heartbeat(Duration::from_mins(1))
 }
 
 fn level_at(url: &str, builder: RedisBuilder) -> Redis {
