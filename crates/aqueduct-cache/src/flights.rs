@@ -42,11 +42,20 @@ impl<T> Flights<T> {
         self.under_way.contains_key(key)
     }
 
-    /// Says that the key was set or removed by somebody who did not load it.
+    /// Says that the key was set or removed by somebody who did not load it: what is being loaded is old, and nobody who comes
+    /// later is to have it.
     pub(crate) fn overtake(&self, key: &[u8]) {
-        if let Some(flight) = self.under_way.get(key) {
+        if let Some((_, flight)) = self.under_way.remove(key) {
             flight.is_overtaken.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// The same of every key: something was invalidated.
+    pub(crate) fn overtake_all(&self) {
+        self.under_way.retain(|_, flight| {
+            flight.is_overtaken.store(true, Ordering::SeqCst);
+            false
+        });
     }
 }
 

@@ -281,6 +281,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(crate) async fn invalidate(&self, scope: &Scope) {
         self.counts.invalidations.increment();
         self.validity.invalidate(&self.levels, &self.name, scope).await;
+        self.flights.overtake_all();
     }
 
     pub(super) fn stats(&self) -> NamespaceStats {

@@ -115,13 +115,15 @@ impl Validity {
     ///
     /// Dropped, it has invalidated what is in memory; the levels may not know.
     pub(crate) async fn invalidate(&self, levels: &Levels, namespace: &str, scope: &Scope) {
-        let own = self.own.next(scope);
+        self.own.next(scope);
         if levels.is_empty() {
             return;
         }
         self.ask(levels, namespace).await;
         let _order = self.order.lock().await;
         self.write_to_shared(levels, namespace, scope).await;
+        // Again: what was found on the shared level meanwhile, and copied up, may be what this invalidates.
+        let own = self.own.next(scope);
         self.write_to_disk(levels, namespace, scope, own).await;
     }
 

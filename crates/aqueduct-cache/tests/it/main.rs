@@ -21,6 +21,7 @@ mod scripted;
 mod shared;
 mod spaces;
 mod surface;
+mod truth;
 mod weights;
 
 /// What the scripted level is made of; the tests inside of the crate have it too.
