@@ -46,6 +46,14 @@ impl Index {
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), slots: AtomicUsize::new(0) }
     }
 
+    /// Makes room for so many slots, `max` at most.
+    pub(super) fn reserve(&self, slots: u64, max: usize) {
+        let slots = usize::try_from(slots).unwrap_or(max).min(max);
+        for shard in &self.shards {
+            lock(shard).reserve(slots / SHARDS, Slot::tag);
+        }
+    }
+
     pub(super) fn find(&self, digest: &Digest) -> Option<Slot> {
         let tag = tag(digest);
         self.shard(digest).find(tag, |slot| slot.tag() == tag).copied()

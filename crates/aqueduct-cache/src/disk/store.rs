@@ -60,6 +60,9 @@ struct Counts {
 /// all the time, and misses.
 const LOOKS: usize = 4;
 
+/// So many records tell how long one is.
+const FIRST: u64 = 1_000;
+
 impl Store {
     pub(super) fn open(path: &Path, config: DiskConfig, clock: Clock) -> Result<(Self, Opened), DiskError> {
         let folder = Folder::take(path)?;
@@ -100,6 +103,9 @@ impl Store {
     fn load(&self, numbers: &[u32]) -> io::Result<()> {
         let now = self.clock.wall().0;
         let mut writer = self.writer();
+        let lengths = numbers.iter().map(|&number| segment::path(&self.folder.path, number).metadata());
+        let total: u64 = lengths.map(|length| length.map_or(0, |length| length.len())).sum();
+        let mut first = (0_u64, 0_u64);
         for &number in numbers {
             let Some(segment) = Segment::open(&self.folder.path, number)? else {
                 add(&self.counts.damaged, 1);
@@ -120,6 +126,11 @@ impl Store {
                 }
                 Reading::Live { digest, until } => {
                     segment.gained(until);
+                    first = (first.0 + 1, first.1 + u64::from(bytes));
+                    if first.0 == FIRST {
+                        // The rest is like the first of them, more or less: the index need not grow step by step.
+                        self.index.reserve(total / (first.1 / FIRST).max(1), self.config.entries_max);
+                    }
                     let old = self.index.insert(&digest, Slot::new(&digest, spot, bytes));
                     dead.extend(old.map(|old| old.spot()));
                 }
