@@ -6,6 +6,8 @@
 //!
 //! A good answer: it is open again in less than a second.
 
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
 use std::time::Duration;
 
 use aqueduct_cache::{Disk, DiskConfig, Level, Place, Stored};

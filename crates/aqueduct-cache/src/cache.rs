@@ -31,7 +31,7 @@ struct Inner {
 struct Residents {
     /// Guards the table. Nothing waits under it.
     by_name: RwLock<HashMap<Box<str>, Weak<dyn Resident>>>,
-    epoch: Arc<AtomicU64>,
+    session: Arc<AtomicU64>,
 }
 
 /// What a [`Cache`] is made of.
@@ -112,11 +112,9 @@ impl Cache {
     /// Gives what it has done and what it holds.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
-        let levels = &self.0.levels;
-        let layers = 1 + u32::from(levels.disk().is_some()) + u32::from(levels.shared().is_some());
         let residents = self.0.residents.all();
         CacheStats::of(
-            layers,
+            &self.0.levels,
             residents.iter().map(|resident| (resident.name().to_owned(), resident.stats())),
         )
     }
@@ -153,13 +151,13 @@ impl CacheBuilder {
         let disk =
             self.disk.map(|(level, config)| Guard::new(level, config, self.clock.clone(), Box::new(|| {})));
         let shared = self.shared.map(|(level, config)| {
-            residents.epoch.store(drawn(), Ordering::SeqCst);
+            residents.session.store(drawn(), Ordering::SeqCst);
             let ears = Arc::downgrade(&residents);
             level.listen(Arc::new(Ears(ears.clone())));
             let on_back = Box::new(move || Ears(ears.clone()).lost());
             Guard::new(level, config, self.clock.clone(), on_back)
         });
-        let levels = Arc::new(Levels::new(self.clock, disk, shared, Arc::clone(&residents.epoch)));
+        let levels = Arc::new(Levels::new(self.clock, disk, shared, Arc::clone(&residents.session)));
         Cache(Arc::new(Inner { levels, residents }))
     }
 }
@@ -193,7 +191,7 @@ impl Listener for Ears {
 
     fn lost(&self) {
         if let Some(residents) = self.0.upgrade() {
-            residents.epoch.store(drawn(), Ordering::SeqCst);
+            residents.session.store(drawn(), Ordering::SeqCst);
         }
     }
 }

@@ -58,7 +58,7 @@ use crate::stored::Stored;
 ///
 /// Every node knows all of them: a namespace loses none with a node, and what a collapse of the recovery in the guard of a
 /// node invalidates is as new as what is invalidated anywhere. First the node that has the namespace's name gives the
-/// generation, then the others are told, all at once.
+/// edition, then the others are told, all at once.
 ///
 /// # Limits
 ///
@@ -303,17 +303,17 @@ impl Level for Nodes {
         Ok(all)
     }
 
-    async fn invalidate(&self, namespace: &str, scope: &Scope, generation: u64) -> Result<u64, LevelError> {
+    async fn invalidate(&self, namespace: &str, scope: &Scope, edition: u64) -> Result<u64, LevelError> {
         let nodes = &self.inner.nodes;
         let walk = self.inner.ring.walk(hash([namespace.as_bytes()]));
         let first = walk.nodes().find(|&node| !nodes[node].guard.is_open());
         let given = match first {
-            Some(first) => nodes[first].guard.invalidate(namespace, scope, generation).await,
+            Some(first) => nodes[first].guard.invalidate(namespace, scope, edition).await,
             None => None,
         };
-        let generation = given.unwrap_or(generation);
+        let edition = given.unwrap_or(edition);
         let others = nodes.iter().enumerate().filter(|(number, _)| Some(*number) != first);
-        let told = others.map(|(_, node)| node.guard.invalidate(namespace, scope, generation));
+        let told = others.map(|(_, node)| node.guard.invalidate(namespace, scope, edition));
         join_all(told).await.into_iter().chain([given]).flatten().max().ok_or_else(away)
     }
 

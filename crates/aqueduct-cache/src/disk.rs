@@ -214,9 +214,9 @@ impl Level for Disk {
         self.work(move |store, _| Ok(store.invalidations(&namespace))).await
     }
 
-    async fn invalidate(&self, namespace: &str, scope: &Scope, generation: u64) -> Result<u64, LevelError> {
+    async fn invalidate(&self, namespace: &str, scope: &Scope, edition: u64) -> Result<u64, LevelError> {
         let (namespace, scope) = (namespace.to_owned(), scope.clone());
-        self.work(move |store, cancelled| store.invalidate(&namespace, &scope, generation, cancelled)).await
+        self.work(move |store, cancelled| store.invalidate(&namespace, &scope, edition, cancelled)).await
     }
 
     async fn ping(&self) -> Result<(), LevelError> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use aqueduct_core::{Clock, Instant};
 use futures_util::future::{Either, join_all, select};
+use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use self::circuit::{Circuit, Next};
@@ -37,7 +38,7 @@ use crate::stored::Stored;
 ///   as the level does in order what it was asked in order; on one connection it does. Over two connections, or after a
 ///   server was stopped and continued, an old write may come last; it stays until it expires or is replaced.
 /// * What is kept for the level is lost with the process; [`close`](Self::close) tells how much that was.
-/// * A collapse of the recovery (see there) counts on the level to know a generation as great as that of any value in it.
+/// * A collapse of the recovery (see there) counts on the level to know an edition as great as that of any value in it.
 pub(crate) struct Guard {
     shared: Arc<Shared>,
 }
@@ -52,7 +53,7 @@ pub(crate) enum Answer {
 }
 
 /// What became of a level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct GuardStats {
     /// Whether the level is left alone at the moment.
@@ -206,19 +207,19 @@ impl Guard {
         self.shared.tend(&mut state);
     }
 
-    /// Writes down an invalidation and gives its generation; `None` where it is kept for later. Until then nothing that the
+    /// Writes down an invalidation and gives its edition; `None` where it is kept for later. Until then nothing that the
     /// level has of the namespace is believed.
     ///
     /// # Cancel safety
     ///
     /// As [`set`](Self::set).
-    pub(crate) async fn invalidate(&self, namespace: &str, scope: &Scope, generation: u64) -> Option<u64> {
+    pub(crate) async fn invalidate(&self, namespace: &str, scope: &Scope, edition: u64) -> Option<u64> {
         let shared = &*self.shared;
-        let mut unsaid = Unsaid { shared, namespace, scope: Some(scope), generation };
+        let mut unsaid = Unsaid { shared, namespace, scope: Some(scope), edition };
         if !shared.is_passing() {
             return None;
         }
-        let written = shared.ask(shared.level.invalidate(namespace, scope, generation)).await.ok()?;
+        let written = shared.ask(shared.level.invalidate(namespace, scope, edition)).await.ok()?;
         unsaid.scope = None;
         shared.lock().recovery.saw(written);
         Some(written)
@@ -231,7 +232,7 @@ impl Guard {
             return None;
         }
         let invalidations = shared.ask(shared.level.invalidations(namespace)).await.ok()?;
-        shared.lock().recovery.saw(invalidations.generation());
+        shared.lock().recovery.saw(invalidations.edition());
         Some(invalidations)
     }
 
@@ -345,7 +346,7 @@ impl Shared {
         }
         match said {
             Some(Some(stored)) => {
-                state.recovery.saw(stored.generation);
+                state.recovery.saw(stored.edition);
                 match state.recovery.believes(place.namespace, &stored) {
                     true => Answer::Found(stored),
                     false => Answer::Missing,
@@ -361,7 +362,7 @@ impl Shared {
         {
             let mut state = self.lock();
             if let Change::Set(stored) = &change {
-                state.recovery.saw(stored.generation);
+                state.recovery.saw(stored.edition);
             }
             if !state.is_passing() || state.recovery.known(place).is_some() {
                 state.recovery.record(place, change, 0);
@@ -525,16 +526,16 @@ impl Shared {
             (Target::Key(key), Work::Change(change)) => {
                 self.ask(send(&*self.level, Place { namespace, key }, change)).await.map(|()| 0)
             }
-            (_, Work::Invalidate(scope, generation)) => {
-                self.ask(self.level.invalidate(namespace, scope, *generation)).await
+            (_, Work::Invalidate(scope, edition)) => {
+                self.ask(self.level.invalidate(namespace, scope, *edition)).await
             }
             (_, Work::Change(_)) => return Ok(()),
         };
         {
             let mut state = self.lock();
             match said {
-                Ok(generation) => {
-                    state.recovery.done(missed, ticket, generation);
+                Ok(edition) => {
+                    state.recovery.done(missed, ticket, edition);
                     state.recovered += 1;
                 }
                 Err(Fault::Refused) => state.recovery.refused(missed, ticket),
@@ -542,7 +543,7 @@ impl Shared {
             }
         }
         if said.is_ok() && !matches!(missed.target, Target::Key(_)) {
-            // In which generation it was written down is not known to whoever has values of this level.
+            // In which edition it was written down is not known to whoever has values of this level.
             (self.on_back)();
         }
         said.map(|_| ())
@@ -630,14 +631,14 @@ struct Unsaid<'a> {
     namespace: &'a str,
     /// Taken out when it has been written down.
     scope: Option<&'a Scope>,
-    generation: u64,
+    edition: u64,
 }
 
 impl Drop for Unsaid<'_> {
     fn drop(&mut self) {
         if let Some(scope) = self.scope {
             let mut state = self.shared.lock();
-            state.recovery.invalidate(self.namespace, scope, self.generation);
+            state.recovery.invalidate(self.namespace, scope, self.edition);
             self.shared.tend(&mut state);
         }
     }

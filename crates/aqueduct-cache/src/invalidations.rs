@@ -2,9 +2,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::error::PatternError;
 
-/// What was invalidated in one namespace, and when: in which generation.
+/// What was invalidated in one namespace, and when: in which edition.
 ///
-/// The generation of a namespace is the number of its last invalidation. An entry carries the generation in which its
+/// The edition of a namespace is the number of its last invalidation. An entry carries the edition in which its
 /// value began to be loaded, and is invalid where it is within the scope of a later one. So an invalidation costs the
 /// same whatever it covers, and what it covers leaves when somebody looks for it, or by itself.
 ///
@@ -14,7 +14,7 @@ use crate::error::PatternError;
 pub struct Invalidations {
     /// Drawn by the level when it began to remember; another one says that it has forgotten. 0: it remembers nothing yet.
     pub origin: u64,
-    generation: u64,
+    edition: u64,
     all: u64,
     tags: HashMap<Box<str>, u64>,
     prefixes: HashMap<Box<[u8]>, u64>,
@@ -80,28 +80,28 @@ impl Invalidations {
     /// How many scopes are remembered at most.
     pub const SCOPES_MAX: usize = 10_000;
 
-    /// The generation of now.
+    /// The edition of now.
     #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.generation
+    pub fn edition(&self) -> u64 {
+        self.edition
     }
 
-    /// Gives the scopes and the generations they were invalidated in, for a level to store.
+    /// Gives the scopes and the editions they were invalidated in, for a level to store.
     pub fn scopes(&self) -> impl Iterator<Item = (Scope, u64)> {
         let all = (self.all > 0).then_some((Scope::All, self.all));
-        let tags = self.tags.iter().map(|(tag, &generation)| (Scope::Tag(tag.clone()), generation));
+        let tags = self.tags.iter().map(|(tag, &edition)| (Scope::Tag(tag.clone()), edition));
         let prefixes =
-            self.prefixes.iter().map(|(prefix, &generation)| (Scope::Prefix(prefix.clone()), generation));
+            self.prefixes.iter().map(|(prefix, &edition)| (Scope::Prefix(prefix.clone()), edition));
         all.into_iter().chain(tags).chain(prefixes)
     }
 
-    /// Writes down that a scope was invalidated in a generation; `false` where that, or a later one, was known.
-    pub fn add(&mut self, scope: Scope, generation: u64) -> bool {
-        self.generation = self.generation.max(generation);
+    /// Writes down that a scope was invalidated in an edition; `false` where that, or a later one, was known.
+    pub fn add(&mut self, scope: Scope, edition: u64) -> bool {
+        self.edition = self.edition.max(edition);
         let known = match scope {
-            _ if generation <= self.all => return false,
+            _ if edition <= self.all => return false,
             Scope::All => {
-                self.forget_until(generation);
+                self.forget_until(edition);
                 return true;
             }
             Scope::Tag(tag) => self.tags.entry(tag).or_default(),
@@ -110,15 +110,14 @@ impl Invalidations {
                 self.prefixes.entry(prefix).or_default()
             }
         };
-        if generation <= *known {
+        if edition <= *known {
             return false;
         }
-        *known = generation;
+        *known = edition;
         if self.tags.len() + self.prefixes.len() > Self::SCOPES_MAX {
-            let mut generations: Vec<u64> =
-                self.tags.values().chain(self.prefixes.values()).copied().collect();
-            let middle = generations.len() / 2;
-            let (_, &mut middle, _) = generations.select_nth_unstable(middle);
+            let mut editions: Vec<u64> = self.tags.values().chain(self.prefixes.values()).copied().collect();
+            let middle = editions.len() / 2;
+            let (_, &mut middle, _) = editions.select_nth_unstable(middle);
             self.forget_until(middle);
         }
         true
@@ -126,30 +125,30 @@ impl Invalidations {
 
     /// Adds what another level knows.
     pub fn merge(&mut self, other: &Self) {
-        for (scope, generation) in other.scopes() {
-            self.add(scope, generation);
+        for (scope, edition) in other.scopes() {
+            self.add(scope, edition);
         }
-        self.generation = self.generation.max(other.generation);
+        self.edition = self.edition.max(other.edition);
     }
 
-    /// Tells whether an entry of a generation is still valid. O(1) without an invalidation since; otherwise a look for each
+    /// Tells whether an entry of an edition is still valid. O(1) without an invalidation since; otherwise a look for each
     /// tag, and one for each length that invalid prefixes have.
     #[must_use]
-    pub fn is_valid<'a>(&self, generation: u64, key: &[u8], tags: impl IntoIterator<Item = &'a str>) -> bool {
-        if generation >= self.generation {
+    pub fn is_valid<'a>(&self, edition: u64, key: &[u8], tags: impl IntoIterator<Item = &'a str>) -> bool {
+        if edition >= self.edition {
             return true;
         }
-        generation >= self.all
-            && tags.into_iter().all(|tag| self.tags.get(tag).is_none_or(|&since| generation >= since))
+        edition >= self.all
+            && tags.into_iter().all(|tag| self.tags.get(tag).is_none_or(|&since| edition >= since))
             && self
                 .lengths
                 .range(..=key.len())
-                .all(|&length| self.prefixes.get(&key[..length]).is_none_or(|&since| generation >= since))
+                .all(|&length| self.prefixes.get(&key[..length]).is_none_or(|&since| edition >= since))
     }
 
-    /// Makes one invalidation of everything out of those up to a generation.
-    fn forget_until(&mut self, generation: u64) {
-        self.all = self.all.max(generation);
+    /// Makes one invalidation of everything out of those up to an edition.
+    fn forget_until(&mut self, edition: u64) {
+        self.all = self.all.max(edition);
         self.tags.retain(|_, since| *since > self.all);
         self.prefixes.retain(|_, since| *since > self.all);
         self.lengths = self.prefixes.keys().map(|prefix| prefix.len()).collect();

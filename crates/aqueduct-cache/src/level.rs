@@ -58,13 +58,13 @@ pub trait Level: fmt::Debug + Send + Sync {
     /// [`LevelError`].
     async fn invalidations(&self, namespace: &str) -> Result<Invalidations, LevelError>;
 
-    /// Writes down an invalidation, in a generation that is at least `generation` and greater than every one before; gives it. O(1):
+    /// Writes down an invalidation, in an edition that is at least `edition` and greater than every one before; gives it. O(1):
     /// what is invalid is left to leave by itself.
     ///
     /// # Errors
     ///
     /// [`LevelError`]; then it may have been written down.
-    async fn invalidate(&self, namespace: &str, scope: &Scope, generation: u64) -> Result<u64, LevelError>;
+    async fn invalidate(&self, namespace: &str, scope: &Scope, edition: u64) -> Result<u64, LevelError>;
 
     /// Tells whether somebody is there, at the least cost.
     ///

@@ -13,7 +13,7 @@ pub(crate) struct Levels {
     pub(crate) clock: Clock,
     disk: Option<Guard>,
     shared: Option<Guard>,
-    epoch: Arc<AtomicU64>,
+    session: Arc<AtomicU64>,
     chance: Mutex<Random>,
 }
 
@@ -22,10 +22,10 @@ impl Levels {
         clock: Clock,
         disk: Option<Guard>,
         shared: Option<Guard>,
-        epoch: Arc<AtomicU64>,
+        session: Arc<AtomicU64>,
     ) -> Self {
         let chance = Mutex::new(Random::seeded(drawn()));
-        Self { clock, disk, shared, epoch, chance }
+        Self { clock, disk, shared, session, chance }
     }
 
     pub(crate) fn disk(&self) -> Option<&Guard> {
@@ -43,8 +43,8 @@ impl Levels {
 
     /// In which stretch of hearing from the shared level this is; 0 without one. What was kept in another may have been changed by
     /// others without a word.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+    pub(crate) fn session(&self) -> u64 {
+        self.session.load(Ordering::SeqCst)
     }
 
     /// A number between 0 and 1.

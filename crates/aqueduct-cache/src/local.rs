@@ -87,7 +87,7 @@ impl Level for Local {
         Ok(self.known().namespaces.get(namespace).cloned().unwrap_or_default())
     }
 
-    async fn invalidate(&self, namespace: &str, scope: &Scope, generation: u64) -> Result<u64, LevelError> {
+    async fn invalidate(&self, namespace: &str, scope: &Scope, edition: u64) -> Result<u64, LevelError> {
         let mut known = self.known();
         if known.namespaces.len() >= NAMESPACES_MAX && !known.namespaces.contains_key(namespace) {
             known.namespaces.clear();
@@ -96,9 +96,9 @@ impl Level for Local {
         let origin = known.origin;
         let invalidations = known.namespaces.entry(namespace.into()).or_default();
         invalidations.origin = origin;
-        let generation = generation.max(invalidations.generation().saturating_add(1));
-        invalidations.add(scope.clone(), generation);
-        Ok(generation)
+        let edition = edition.max(invalidations.edition().saturating_add(1));
+        invalidations.add(scope.clone(), edition);
+        Ok(edition)
     }
 
     async fn ping(&self) -> Result<(), LevelError> {

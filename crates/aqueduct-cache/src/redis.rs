@@ -101,7 +101,7 @@ const KEYS_AT_ONCE: usize = 512;
 const SCOPE_BYTES_MAX: usize = 512;
 
 /// Redis counts them with a sign, and this leaves it room to go on counting.
-const GENERATION_MAX: u64 = 1 << 62;
+const EDITION_MAX: u64 = 1 << 62;
 
 /// So long is for ever, and Redis can still add it to the time of day.
 const HELD_MAX: Duration = Duration::from_hours(1_000 * 365 * 24);
@@ -254,17 +254,17 @@ impl Level for Redis {
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
         let mut invalidations = Invalidations::default();
         for (field, value) in &fields {
-            // `origin`, `generation`, and what somebody else may have written there.
-            let (Some(scope), Some(generation)) = (Scope::decode(field), number(value)) else { continue };
-            invalidations.add(scope, generation);
+            // `origin`, `edition`, and what somebody else may have written there.
+            let (Some(scope), Some(edition)) = (Scope::decode(field), number(value)) else { continue };
+            invalidations.add(scope, edition);
         }
         invalidations.origin = fields.get(&b"origin"[..]).and_then(|text| number(text)).unwrap_or(0);
         Ok(invalidations)
     }
 
-    async fn invalidate(&self, namespace: &str, scope: &Scope, generation: u64) -> Result<u64, LevelError> {
-        if generation > GENERATION_MAX {
-            return Err(Failure::TooLate(generation).into());
+    async fn invalidate(&self, namespace: &str, scope: &Scope, edition: u64) -> Result<u64, LevelError> {
+        if edition > EDITION_MAX {
+            return Err(Failure::TooLate(edition).into());
         }
         let scope = match scope {
             Scope::Tag(tag) if tag.len() > SCOPE_BYTES_MAX => Scope::All.encode(),
@@ -278,7 +278,7 @@ impl Level for Redis {
         let origin = self.random.hash_one(self.drawn.fetch_add(1, Ordering::Relaxed)).max(1);
         let mut command = cmd("EVAL");
         command.arg(INVALIDATE).arg(1).arg(key);
-        command.arg(generation).arg(scope).arg(origin).arg(Invalidations::SCOPES_MAX);
+        command.arg(edition).arg(scope).arg(origin).arg(Invalidations::SCOPES_MAX);
         Ok(self.ask(|mut redis| async move { command.query_async(&mut redis).await }).await?)
     }
 

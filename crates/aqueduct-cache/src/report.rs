@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use aqueduct_metrics::Counter;
 use serde::Serialize;
 
+use crate::guard::{Guard, GuardStats};
+use crate::levels::Levels;
 use crate::namespace::Source;
 use crate::stats::{Stats, hit_rate_percent};
 
@@ -71,6 +73,10 @@ pub struct CacheStats {
     pub total: NamespaceStats,
     /// Each by its name.
     pub namespaces: BTreeMap<String, NamespaceStats>,
+    /// What became of the disk, where there is one.
+    pub disk: Option<GuardStats>,
+    /// What became of the shared level, where there is one.
+    pub shared: Option<GuardStats>,
 }
 
 #[derive(Debug, Default)]
@@ -167,12 +173,14 @@ impl NamespaceStats {
 }
 
 impl CacheStats {
-    pub(crate) fn of(layers: u32, namespaces: impl Iterator<Item = (String, NamespaceStats)>) -> Self {
+    pub(crate) fn of(levels: &Levels, namespaces: impl Iterator<Item = (String, NamespaceStats)>) -> Self {
+        let (disk, shared) = (levels.disk().map(Guard::stats), levels.shared().map(Guard::stats));
+        let layers = 1 + u32::from(disk.is_some()) + u32::from(shared.is_some());
         let namespaces: BTreeMap<String, NamespaceStats> = namespaces.collect();
         let mut total = NamespaceStats { layers, ..NamespaceStats::default() };
         for stats in namespaces.values() {
             total.add(stats);
         }
-        Self { total: total.summed(), namespaces }
+        Self { total: total.summed(), namespaces, disk, shared }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// As bytes it is one line of JSON and then the value as it is, so that whoever looks into the store can read it:
 ///
 /// ```text
-/// {"at":1763740800000,"held":30000,"generation":7,"tags":["projects"]}
+/// {"at":1763740800000,"held":30000,"edition":7,"tags":["projects"]}
 /// {"id":"a-1","score":98.2}
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,10 +22,10 @@ pub struct Stored {
     pub fresh: Option<Duration>,
     /// How long it is held: longer than it is fresh where a stale answer is better than none. `None` for ever.
     pub held: Option<Duration>,
-    /// The generation of its namespace in which the value began to be loaded.
-    pub generation: u64,
+    /// The edition of its namespace in which the value began to be loaded.
+    pub edition: u64,
     /// In which connection to the shared level it was known to be current; 0 where there is no shared level.
-    pub epoch: u64,
+    pub session: u64,
     /// What it may be invalidated by.
     pub tags: Vec<Box<str>>,
 }
@@ -39,9 +39,9 @@ struct Header<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held: Option<u64>,
     #[serde(default, skip_serializing_if = "is_nought")]
-    generation: u64,
+    edition: u64,
     #[serde(default, skip_serializing_if = "is_nought")]
-    epoch: u64,
+    session: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
     tags: Vec<std::borrow::Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -61,8 +61,8 @@ impl Stored {
             at: self.at.0,
             fresh: self.fresh.map(millis),
             held: self.held.map(millis),
-            generation: self.generation,
-            epoch: self.epoch,
+            edition: self.edition,
+            session: self.session,
             tags: self.tags.iter().map(|tag| tag.as_ref().into()).collect(),
             absent: self.value.is_none(),
         };
@@ -85,8 +85,8 @@ impl Stored {
             at: Timestamp(header.at),
             fresh: header.fresh.map(Duration::from_millis),
             held: header.held.map(Duration::from_millis),
-            generation: header.generation,
-            epoch: header.epoch,
+            edition: header.edition,
+            session: header.session,
             tags: header.tags.into_iter().map(|tag| tag.into_owned().into_boxed_str()).collect(),
         })
     }

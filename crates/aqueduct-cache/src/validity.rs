@@ -14,20 +14,20 @@ use crate::levels::Levels;
 pub(crate) struct Validity {
     own: Numbered,
     shared: Numbered,
-    /// The epoch in which the levels were asked last; [`NEVER`] before the first time.
+    /// The session in which the levels were asked last; [`NEVER`] before the first time.
     asked_in: AtomicU64,
     /// Held while the levels are asked or told: one after the other. Whether the disk was asked.
     order: Mutex<bool>,
 }
 
-/// No epoch.
+/// No session.
 const NEVER: u64 = u64::MAX;
 
 #[derive(Default)]
 struct Numbered {
     known: RwLock<Invalidations>,
-    /// A copy of its generation, for the look that nothing was invalidated since.
-    generation: AtomicU64,
+    /// A copy of its edition, for the look that nothing was invalidated since.
+    edition: AtomicU64,
 }
 
 impl Validity {
@@ -40,25 +40,25 @@ impl Validity {
         }
     }
 
-    /// The generation of memory and disk, for a load that begins now.
-    pub(crate) fn generation(&self) -> u64 {
-        self.own.generation()
+    /// The edition of memory and disk, for a load that begins now.
+    pub(crate) fn edition(&self) -> u64 {
+        self.own.edition()
     }
 
-    /// The generation of the shared level, for a load that begins now.
-    pub(crate) fn generation_shared(&self) -> u64 {
-        self.shared.generation()
+    /// The edition of the shared level, for a load that begins now.
+    pub(crate) fn edition_shared(&self) -> u64 {
+        self.shared.edition()
     }
 
     /// Tells whether what is in memory or on disk is valid.
-    pub(crate) fn is_valid(&self, generation: u64, key: &[u8], tags: &[Box<str>]) -> bool {
-        self.own.is_valid(generation, key, tags)
+    pub(crate) fn is_valid(&self, edition: u64, key: &[u8], tags: &[Box<str>]) -> bool {
+        self.own.is_valid(edition, key, tags)
     }
 
-    /// Tells whether what is on the shared level is valid. What is of a later generation than the level knows itself is not: it
+    /// Tells whether what is on the shared level is valid. What is of a later edition than the level knows itself is not: it
     /// has lost its invalidations, or this process does not know the last of them yet.
-    pub(crate) fn is_valid_shared(&self, generation: u64, key: &[u8], tags: &[Box<str>]) -> bool {
-        generation <= self.shared.generation() && self.shared.is_valid(generation, key, tags)
+    pub(crate) fn is_valid_shared(&self, edition: u64, key: &[u8], tags: &[Box<str>]) -> bool {
+        edition <= self.shared.edition() && self.shared.is_valid(edition, key, tags)
     }
 
     /// Somebody else has invalidated something: the levels are asked again before they are believed.
@@ -67,18 +67,18 @@ impl Validity {
     }
 
     /// Tells whether all that the levels know of invalidations is known here.
-    pub(crate) fn is_up_to_date(&self, epoch: u64) -> bool {
-        self.asked_in.load(Ordering::SeqCst) == epoch
+    pub(crate) fn is_up_to_date(&self, session: u64) -> bool {
+        self.asked_in.load(Ordering::SeqCst) == session
     }
 
     /// Sees that what the levels know of invalidations is known here; `false` where the shared one does not answer.
     pub(crate) async fn ask(&self, levels: &Levels, namespace: &str) -> bool {
-        if self.is_up_to_date(levels.epoch()) {
+        if self.is_up_to_date(levels.session()) {
             return true;
         }
         let mut was_disk_asked = self.order.lock().await;
-        let epoch = levels.epoch();
-        if self.is_up_to_date(epoch) {
+        let session = levels.session();
+        if self.is_up_to_date(session) {
             return true;
         }
         if let Some(disk) = levels.disk()
@@ -89,20 +89,20 @@ impl Validity {
             *was_disk_asked = true;
         }
         // Before the question: what is invalidated while it is under way makes it be asked again.
-        self.asked_in.store(epoch, Ordering::SeqCst);
+        self.asked_in.store(session, Ordering::SeqCst);
         let Some(shared) = levels.shared() else { return true };
         let Some(theirs) = shared.invalidations(namespace).await else {
             self.ask_again();
             return false;
         };
-        let ours = self.shared.generation();
-        for (scope, generation) in theirs.scopes() {
-            if self.shared.add(&scope, generation) {
+        let ours = self.shared.edition();
+        for (scope, edition) in theirs.scopes() {
+            if self.shared.add(&scope, edition) {
                 let own = self.own.next(&scope);
                 self.write_to_disk(levels, namespace, &scope, own).await;
             }
         }
-        if theirs.generation() < ours {
+        if theirs.edition() < ours {
             // It has lost them. What this process is about to store there would be younger than what others invalidate.
             self.write_to_shared(levels, namespace, &Scope::All).await;
         }
@@ -129,46 +129,46 @@ impl Validity {
 
     async fn write_to_shared(&self, levels: &Levels, namespace: &str, scope: &Scope) {
         if let Some(shared) = levels.shared()
-            && let Some(generation) = shared.invalidate(namespace, scope, self.shared.generation() + 1).await
+            && let Some(edition) = shared.invalidate(namespace, scope, self.shared.edition() + 1).await
         {
-            self.shared.add(scope, generation);
+            self.shared.add(scope, edition);
         }
     }
 
-    async fn write_to_disk(&self, levels: &Levels, namespace: &str, scope: &Scope, generation: u64) {
+    async fn write_to_disk(&self, levels: &Levels, namespace: &str, scope: &Scope, edition: u64) {
         if let Some(disk) = levels.disk()
-            && let Some(generation) = disk.invalidate(namespace, scope, generation).await
+            && let Some(edition) = disk.invalidate(namespace, scope, edition).await
         {
-            self.own.add(scope, generation);
+            self.own.add(scope, edition);
         }
     }
 }
 
 impl Numbered {
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::SeqCst)
+    fn edition(&self) -> u64 {
+        self.edition.load(Ordering::SeqCst)
     }
 
-    fn is_valid(&self, generation: u64, key: &[u8], tags: &[Box<str>]) -> bool {
-        generation >= self.generation() || {
+    fn is_valid(&self, edition: u64, key: &[u8], tags: &[Box<str>]) -> bool {
+        edition >= self.edition() || {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            known.is_valid(generation, key, tags.iter().map(|tag| &**tag))
+            known.is_valid(edition, key, tags.iter().map(|tag| &**tag))
         }
     }
 
     /// Adds one that has its number; `true` when it was not known.
-    fn add(&self, scope: &Scope, generation: u64) -> bool {
-        self.change(|known| known.add(scope.clone(), generation))
+    fn add(&self, scope: &Scope, edition: u64) -> bool {
+        self.change(|known| known.add(scope.clone(), edition))
     }
 
     /// Adds one as the latest, and gives its number.
     fn next(&self, scope: &Scope) -> u64 {
-        let mut generation = 0;
+        let mut edition = 0;
         self.change(|known| {
-            generation = known.generation() + 1;
-            known.add(scope.clone(), generation)
+            edition = known.edition() + 1;
+            known.add(scope.clone(), edition)
         });
-        generation
+        edition
     }
 
     fn merge(&self, other: &Invalidations) {
@@ -181,7 +181,7 @@ impl Numbered {
     fn change(&self, change: impl FnOnce(&mut Invalidations) -> bool) -> bool {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = change(&mut known);
-        self.generation.store(known.generation(), Ordering::SeqCst);
+        self.edition.store(known.edition(), Ordering::SeqCst);
         is_new
     }
 }

@@ -14,7 +14,7 @@ use crate::invalidations::{Invalidations, Scope};
 ///  8  u64  origin
 /// 16  u64  how many bytes of notes follow
 /// 24  u32  CRC-32 of the fields above
-/// 28       notes: u32 bytes, u32 CRC-32 of origin, place and note; u32 bytes of the namespace, namespace, u64 generation, scope
+/// 28       notes: u32 bytes, u32 CRC-32 of origin, place and note; u32 bytes of the namespace, namespace, u64 edition, scope
 /// ```
 ///
 /// The number of bytes is written after the note, so a file that was cut, at whatever place, is known to be cut. It is
@@ -94,23 +94,23 @@ impl Notes {
         self.namespaces.len() >= NAMESPACES_MAX && !self.namespaces.contains_key(namespace)
     }
 
-    /// Writes down an invalidation, in a later generation than every one before; gives it. When this returns, the system
+    /// Writes down an invalidation, in a later edition than every one before; gives it. When this returns, the system
     /// has it.
-    pub(super) fn add(&mut self, namespace: &str, scope: &Scope, generation: u64) -> io::Result<u64> {
-        let known = self.namespaces.get(namespace).map_or(0, Invalidations::generation);
-        let next = known.checked_add(1).ok_or_else(|| io::Error::other("there are no more generations"))?;
-        let generation = generation.max(next);
+    pub(super) fn add(&mut self, namespace: &str, scope: &Scope, edition: u64) -> io::Result<u64> {
+        let known = self.namespaces.get(namespace).map_or(0, Invalidations::edition);
+        let next = known.checked_add(1).ok_or_else(|| io::Error::other("there are no more editions"))?;
+        let edition = edition.max(next);
         let scope = cut(scope);
-        let note = encode(self.origin, self.bytes, namespace, &scope, generation);
+        let note = encode(self.origin, self.bytes, namespace, &scope, edition);
         self.file.write_all_at(&note, START as u64 + self.bytes)?;
         let bytes = self.bytes + note.len() as u64;
         self.file.write_all_at(&start(self.origin, bytes), 0)?;
         self.bytes = bytes;
-        self.namespaces.entry(namespace.into()).or_default().add(scope, generation);
+        self.namespaces.entry(namespace.into()).or_default().add(scope, edition);
         if self.bytes > 2 * self.bytes_least + SPARE_BYTES {
             self.shrink();
         }
-        Ok(generation)
+        Ok(edition)
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
@@ -137,8 +137,8 @@ fn write_anew(
     let (path, draft) = (folder.join(FILE), folder.join(DRAFT));
     let mut notes = Vec::new();
     for (namespace, invalidations) in namespaces {
-        for (scope, generation) in scopes(invalidations) {
-            let note = encode(origin, notes.len() as u64, namespace, &scope, generation);
+        for (scope, edition) in scopes(invalidations) {
+            let note = encode(origin, notes.len() as u64, namespace, &scope, edition);
             notes.extend_from_slice(&note);
         }
     }
@@ -153,7 +153,7 @@ fn write_anew(
 /// Oldest first, so that those that are read make room in the same order as those that were written.
 fn scopes(invalidations: &Invalidations) -> Vec<(Scope, u64)> {
     let mut scopes: Vec<_> = invalidations.scopes().collect();
-    scopes.sort_by_key(|&(_, generation)| generation);
+    scopes.sort_by_key(|&(_, edition)| edition);
     scopes
 }
 
@@ -177,12 +177,12 @@ fn start(origin: u64, bytes: u64) -> [u8; START] {
     start
 }
 
-fn encode(origin: u64, at: u64, namespace: &str, scope: &Scope, generation: u64) -> Vec<u8> {
+fn encode(origin: u64, at: u64, namespace: &str, scope: &Scope, edition: u64) -> Vec<u8> {
     let scope = scope.encode();
     // Both lengths are those of what is in memory and was given by a program: far below 4 GiB, and where not, cut.
     let namespace_bytes = u32::try_from(namespace.len()).unwrap_or(u32::MAX);
     let body =
-        [&namespace_bytes.to_le_bytes(), namespace.as_bytes(), &generation.to_le_bytes(), &scope].concat();
+        [&namespace_bytes.to_le_bytes(), namespace.as_bytes(), &edition.to_le_bytes(), &scope].concat();
     let body_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
     let check = checksum(origin, at, &body);
     [&body_bytes.to_le_bytes(), &check.to_le_bytes(), body.as_slice()].concat()
@@ -208,10 +208,10 @@ fn decode(file: &[u8]) -> Option<(u64, HashMap<Box<str>, Invalidations>)> {
         }
         let (namespace_bytes, body) = body.split_first_chunk()?;
         let (namespace, body) = body.split_at_checked(u32::from_le_bytes(*namespace_bytes) as usize)?;
-        let (generation, scope) = body.split_first_chunk()?;
+        let (edition, scope) = body.split_first_chunk()?;
         let namespace = std::str::from_utf8(namespace).ok()?;
         let invalidations = namespaces.entry(namespace.into()).or_default();
-        invalidations.add(Scope::decode(scope)?, u64::from_le_bytes(*generation));
+        invalidations.add(Scope::decode(scope)?, u64::from_le_bytes(*edition));
         at += (notes.len() - rest.len()) as u64;
         notes = rest;
     }

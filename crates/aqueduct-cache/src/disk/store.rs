@@ -245,7 +245,7 @@ impl Store {
         &self,
         namespace: &str,
         scope: &Scope,
-        generation: u64,
+        edition: u64,
         cancelled: &AtomicBool,
     ) -> io::Result<u64> {
         let mut writer = self.writer();
@@ -259,12 +259,12 @@ impl Store {
             }
             writer.notes = Notes::create(&self.folder.path)?;
         }
-        let added = writer.notes.add(namespace, scope, generation);
+        let added = writer.notes.add(namespace, scope, edition);
         match (added, self.oldest()) {
             // An invalidation is worth more than the oldest entries; without them there may be room for it.
             (Err(_), Some(oldest)) => {
                 self.evict(&mut writer, &oldest)?;
-                writer.notes.add(namespace, scope, generation)
+                writer.notes.add(namespace, scope, edition)
             }
             (added, _) => added,
         }

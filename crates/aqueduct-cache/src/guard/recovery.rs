@@ -10,19 +10,19 @@ use crate::stored::Stored;
 ///
 /// It is bounded. Where it would become too long, all of a namespace gives way to one invalidation of everything in it:
 /// values are lost from this level, and nothing old survives. Until that invalidation is written nothing of the namespace
-/// is believed, and afterwards nothing that is of an earlier generation.
+/// is believed, and afterwards nothing that is of an earlier edition.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     namespaces: HashMap<Box<str>, Backlog>,
-    /// Of the namespaces that gave way: the generation from which on the level is believed again.
+    /// Of the namespaces that gave way: the edition from which on the level is believed again.
     floors: HashMap<Box<str>, u64>,
     entries: usize,
     bytes: usize,
     limits: Limits,
     /// Given to each write, so that one is not taken for done when it was another that was done.
     ticket: u64,
-    /// The greatest generation that anybody has mentioned.
-    generation: u64,
+    /// The greatest edition that anybody has mentioned.
+    edition: u64,
     /// More namespaces gave way than may be remembered: the level is not believed any more.
     is_lost: bool,
     pub(crate) collapses: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Default)]
 struct Backlog {
     changes: HashMap<Box<[u8]>, Entry>,
-    /// With the generation and the ticket.
+    /// With the edition and the ticket.
     scopes: HashMap<Scope, (u64, u64)>,
     /// The ticket, where all of it has given way.
     collapsed: Option<u64>,
@@ -104,7 +104,7 @@ impl Recovery {
             bytes: 0,
             limits,
             ticket: 0,
-            generation: 0,
+            edition: 0,
             is_lost: false,
             collapses: 0,
             given_up: 0,
@@ -128,9 +128,9 @@ impl Recovery {
         self.ticket
     }
 
-    /// Notes a generation that values may have. What a collapse invalidates is older than the next one.
-    pub(crate) fn saw(&mut self, generation: u64) {
-        self.generation = self.generation.max(generation);
+    /// Notes an edition that values may have. What a collapse invalidates is older than the next one.
+    pub(crate) fn saw(&mut self, edition: u64) {
+        self.edition = self.edition.max(edition);
     }
 
     /// Takes a write in, in the place of an earlier one of the key. O(1), but for a collapse.
@@ -157,8 +157,8 @@ impl Recovery {
     }
 
     /// Takes an invalidation in. O(n) in the writes that wait.
-    pub(crate) fn invalidate(&mut self, namespace: &str, scope: &Scope, generation: u64) {
-        self.saw(generation);
+    pub(crate) fn invalidate(&mut self, namespace: &str, scope: &Scope, edition: u64) {
+        self.saw(edition);
         if self.is_lost {
             return;
         }
@@ -179,11 +179,11 @@ impl Recovery {
             }
         }
         match backlog.scopes.get_mut(scope) {
-            Some(known) => *known = (known.0.max(generation), self.ticket),
+            Some(known) => *known = (known.0.max(edition), self.ticket),
             None => {
                 self.bytes += scope_weight(scope);
                 self.entries += 1;
-                backlog.scopes.insert(scope.clone(), (generation, self.ticket));
+                backlog.scopes.insert(scope.clone(), (edition, self.ticket));
                 self.fit(namespace);
             }
         }
@@ -208,11 +208,11 @@ impl Recovery {
 
     /// Tells whether what the level has found may be believed.
     pub(crate) fn believes(&self, namespace: &str, stored: &Stored) -> bool {
-        !self.is_lost && self.floors.get(namespace).is_none_or(|&floor| stored.generation >= floor)
+        !self.is_lost && self.floors.get(namespace).is_none_or(|&floor| stored.edition >= floor)
     }
 
     /// Gives all that is to be written: invalidations first, the oldest first, so that a level that counts on from the
-    /// last one changes no generation. O(n log n).
+    /// last one changes no edition. O(n log n).
     pub(crate) fn pending(&self) -> Vec<Missed> {
         let mut pending = Vec::with_capacity(self.entries);
         for (namespace, backlog) in &self.namespaces {
@@ -220,12 +220,12 @@ impl Recovery {
             let scopes = backlog
                 .scopes
                 .iter()
-                .map(|(scope, &(generation, ticket))| (0, generation, ticket, Target::Scope(scope.clone())));
+                .map(|(scope, &(edition, ticket))| (0, edition, ticket, Target::Scope(scope.clone())));
             let keys =
                 backlog.changes.iter().map(|(key, entry)| (1, 0, entry.ticket, Target::Key(key.clone())));
             pending.extend(all.into_iter().chain(scopes).chain(keys).map(|order| (namespace, order)));
         }
-        pending.sort_unstable_by_key(|(_, (kind, generation, ticket, _))| (*kind, *generation, *ticket));
+        pending.sort_unstable_by_key(|(_, (kind, edition, ticket, _))| (*kind, *edition, *ticket));
         pending
             .into_iter()
             .map(|(namespace, (.., target))| Missed { namespace: namespace.clone(), target })
@@ -239,11 +239,11 @@ impl Recovery {
         match &missed.target {
             Target::Everything => {
                 let ticket = backlog.collapsed?;
-                Some((ticket, Work::Invalidate(Scope::All, self.generation.saturating_add(1))))
+                Some((ticket, Work::Invalidate(Scope::All, self.edition.saturating_add(1))))
             }
             Target::Scope(scope) => {
-                let &(generation, ticket) = backlog.scopes.get(scope)?;
-                Some((ticket, Work::Invalidate(scope.clone(), generation)))
+                let &(edition, ticket) = backlog.scopes.get(scope)?;
+                Some((ticket, Work::Invalidate(scope.clone(), edition)))
             }
             Target::Key(key) => {
                 let entry = backlog.changes.get(key)?;
@@ -256,9 +256,9 @@ impl Recovery {
         }
     }
 
-    /// Notes that something was written, an invalidation in a generation; nothing if there is a later write by now.
-    pub(crate) fn done(&mut self, missed: &Missed, ticket: u64, generation: u64) {
-        self.saw(generation);
+    /// Notes that something was written, an invalidation in an edition; nothing if there is a later write by now.
+    pub(crate) fn done(&mut self, missed: &Missed, ticket: u64, edition: u64) {
+        self.saw(edition);
         let Some(backlog) = self.namespaces.get_mut(&missed.namespace) else { return };
         match &missed.target {
             Target::Everything => {
@@ -266,7 +266,7 @@ impl Recovery {
                 if self.floors.len() >= self.limits.entries && !self.floors.contains_key(&missed.namespace) {
                     return self.lose();
                 }
-                self.floors.insert(missed.namespace.clone(), generation);
+                self.floors.insert(missed.namespace.clone(), edition);
                 if backlog.collapsed != Some(ticket) {
                     return;
                 }
@@ -339,7 +339,7 @@ impl Recovery {
         let Some(backlog) = self.namespaces.get_mut(namespace) else { return };
         for (key, entry) in backlog.changes.drain() {
             if let Change::Set(stored) = &entry.change {
-                self.generation = self.generation.max(stored.generation);
+                self.edition = self.edition.max(stored.edition);
             }
             self.entries -= 1;
             self.bytes -= weight(&key, &entry.change);

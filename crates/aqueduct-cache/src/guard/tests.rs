@@ -201,7 +201,7 @@ async fn a_dropped_caller_loses_no_removal() {
         })
         .await;
         assert_eq!(bench.level.value(A), None, "{mood:?}");
-        let known = bench.guard.invalidations("m").await.map(|known| known.generation());
+        let known = bench.guard.invalidations("m").await.map(|known| known.edition());
         assert_eq!(known, Some(3), "{mood:?}");
     }
 }
@@ -279,8 +279,8 @@ async fn where_too_much_is_missed_nothing_old_is_believed_afterwards() {
     assert!(!known.is_valid(4, b"a", []), "others see it too");
     let other = bench.guard.get(Place { namespace: "other", key: b"a" }).await;
     assert_eq!(other, Answer::Found(value("kept", 0)));
-    bench.guard.set(A, value("newest", known.generation())).await;
-    assert_eq!(bench.guard.get(A).await, Answer::Found(value("newest", known.generation())));
+    bench.guard.set(A, value("newest", known.edition())).await;
+    assert_eq!(bench.guard.get(A).await, Answer::Found(value("newest", known.edition())));
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ pub(super) struct Held<V> {
     pub(super) fresh_until: Instant,
     /// From then on it is loaded again ahead of its end.
     pub(super) refresh_at: Instant,
-    pub(super) generation: u64,
-    pub(super) epoch: u64,
+    pub(super) edition: u64,
+    pub(super) session: u64,
     pub(super) tags: Arc<[Box<str>]>,
 }
 

@@ -73,7 +73,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             && !missing.is_empty()
         {
             let wanted: Vec<&[u8]> = missing.iter().map(|(_, key, ..)| *key).collect();
-            let (generation, epoch) = (self.validity.generation(), self.levels.epoch());
+            let (edition, session) = (self.validity.edition(), self.levels.session());
             let answers = if is_heard {
                 shared.get_many(&self.name, &wanted).await
             } else {
@@ -81,7 +81,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             };
             let mut still = Vec::new();
             for ((at, key, seen, was), answer) in missing.into_iter().zip(answers) {
-                match self.by_shared(key, was, answer, (generation, epoch)) {
+                match self.by_shared(key, was, answer, (edition, session)) {
                     (Found::Fresh(held, source), stored) => {
                         self.counts.hit(source);
                         values[at].clone_from(&held.value);
@@ -123,7 +123,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             }
         }
         if let Some(shared) = self.levels.shared() {
-            let begun = (self.validity.generation(), self.levels.epoch());
+            let begun = (self.validity.edition(), self.levels.session());
             let answer = if is_heard { shared.get(place).await } else { Answer::Away };
             let (now_found, stored) = self.by_shared(key, found, answer, begun);
             found = now_found;
@@ -136,25 +136,25 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 
     pub(super) fn look_in_memory(&self, key: &[u8]) -> Found<V> {
         let Some(held) = self.memory.get(key) else { return Found::Nothing };
-        if !self.validity.is_valid(held.generation, key, &held.tags) {
+        if !self.validity.is_valid(held.edition, key, &held.tags) {
             return Found::Nothing;
         }
         if held.fresh_until != for_ever() && held.fresh_until <= self.levels.clock.coarse() {
             return Found::Stale(held);
         }
-        let epoch = self.levels.epoch();
-        let is_heard = !self.is_shared() || held.epoch == epoch && self.validity.is_up_to_date(epoch);
+        let session = self.levels.session();
+        let is_heard = !self.is_shared() || held.session == session && self.validity.is_up_to_date(session);
         if is_heard { Found::Fresh(held, Source::Memory) } else { Found::Unsure(held) }
     }
 
     pub(super) fn judge_disk(&self, key: &[u8], answer: Answer) -> Found<V> {
         let Answer::Found(stored) = answer else { return Found::Nothing };
-        if !self.validity.is_valid(stored.generation, key, &stored.tags) {
+        if !self.validity.is_valid(stored.edition, key, &stored.tags) {
             return Found::Nothing;
         }
-        let (generation, epoch) = (stored.generation, stored.epoch);
-        match self.read(stored, generation, epoch, Source::Disk) {
-            Found::Fresh(held, _) if epoch != self.levels.epoch() => Found::Unsure(held),
+        let (edition, session) = (stored.edition, stored.session);
+        match self.read(stored, edition, session, Source::Disk) {
+            Found::Fresh(held, _) if session != self.levels.session() => Found::Unsure(held),
             found => found,
         }
     }
@@ -165,7 +165,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         key: &[u8],
         was: Found<V>,
         answer: Answer,
-        (generation, epoch): (u64, u64),
+        (edition, session): (u64, u64),
     ) -> (Found<V>, Option<Stored>) {
         match (answer, was) {
             (Answer::Away, Found::Unsure(held)) => {
@@ -176,17 +176,17 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             // Somebody has removed it.
             (Answer::Missing, _) => (Found::Nothing, None),
             (Answer::Found(stored), _) => {
-                if !self.validity.is_valid_shared(stored.generation, key, &stored.tags) {
+                if !self.validity.is_valid_shared(stored.edition, key, &stored.tags) {
                     return (Found::Nothing, None);
                 }
-                let copy = Stored { generation, epoch, ..stored.clone() };
-                (self.read(stored, generation, epoch, Source::Shared), Some(copy))
+                let copy = Stored { edition, session, ..stored.clone() };
+                (self.read(stored, edition, session, Source::Shared), Some(copy))
             }
         }
     }
 
     /// Reads what is stored; what cannot be read is as if it were not there.
-    pub(super) fn read(&self, stored: Stored, generation: u64, epoch: u64, source: Source) -> Found<V> {
+    pub(super) fn read(&self, stored: Stored, edition: u64, session: u64, source: Source) -> Found<V> {
         let value = match (stored.value.clone(), &self.codec) {
             (None, _) => None,
             (Some(bytes), Some(codec)) => match (codec.decode)(bytes) {
@@ -201,7 +201,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let fresh = stored.fresh_still(self.levels.clock.wall());
         let (fresh_until, refresh_at) = self.times(fresh, stored.fresh);
         let tags = stored.tags.into();
-        let held = Held { value, fresh_until, refresh_at, generation, epoch, tags };
+        let held = Held { value, fresh_until, refresh_at, edition, session, tags };
         if fresh.is_some_and(|fresh| fresh.is_zero()) {
             Found::Stale(held)
         } else {

@@ -16,9 +16,9 @@ const FOR_EVER: Duration = Duration::from_nanos(i64::MAX as u64);
 /// What a value carries that begins to be made.
 #[derive(Clone, Copy)]
 pub(super) struct Begun {
-    pub(super) generation: u64,
-    generation_shared: u64,
-    epoch: u64,
+    pub(super) edition: u64,
+    edition_shared: u64,
+    session: u64,
 }
 
 /// A write that is under way. Unless it comes to its end with nobody in between, this process forgets the key: the shared level
@@ -49,12 +49,12 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         self.flights.overtake(key);
     }
 
-    /// In which generations and epoch a value is current that is made from now on.
+    /// In which editions and session a value is current that is made from now on.
     pub(super) fn begin(&self) -> Begun {
         Begun {
-            generation: self.validity.generation(),
-            generation_shared: self.validity.generation_shared(),
-            epoch: self.levels.epoch(),
+            edition: self.validity.edition(),
+            edition_shared: self.validity.edition_shared(),
+            session: self.levels.session(),
         }
     }
 
@@ -80,9 +80,9 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
         let tags: Vec<Box<str>> = options.tags.iter().map(|&tag| tag.into()).collect();
         let (fresh_until, refresh_at) = self.times(ttl, ttl);
-        let Begun { generation, epoch, .. } = begun;
+        let Begun { edition, session, .. } = begun;
         let encoded = self.encode(value.as_ref());
-        let held = Held { value, fresh_until, refresh_at, generation, epoch, tags: tags.clone().into() };
+        let held = Held { value, fresh_until, refresh_at, edition, session, tags: tags.clone().into() };
         let Some(value) = encoded else {
             if self.codec.is_some() && !self.levels.is_empty() {
                 // What is below is older, and of what is in memory alone nobody else could say that it has changed.
@@ -105,8 +105,8 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             at: self.levels.clock.wall(),
             fresh: ttl,
             held: ttl.map(|ttl| ttl.saturating_add(self.config.stale)),
-            generation,
-            epoch,
+            edition,
+            session,
             tags,
         };
         let _writer = self.writes.write(key).await;
@@ -117,9 +117,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         let before = self.writes.changes(key);
         let place = Place { namespace: &self.name, key };
         if let Some(shared) = self.levels.shared() {
-            shared
-                .set(place, Stored { generation: begun.generation_shared, epoch: 0, ..stored.clone() })
-                .await;
+            shared.set(place, Stored { edition: begun.edition_shared, session: 0, ..stored.clone() }).await;
         }
         if let Some(disk) = self.levels.disk() {
             disk.set(place, stored).await;

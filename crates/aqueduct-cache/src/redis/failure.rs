@@ -19,7 +19,7 @@ pub(super) enum Failure {
     NoRuntime,
     #[error("{bytes} bytes are too many, {max} are allowed")]
     TooLarge { bytes: usize, max: usize },
-    #[error("generation {0} is too large, 2^62 is allowed")]
+    #[error("edition {0} is too large, 2^62 is allowed")]
     TooLate(u64),
 }
 

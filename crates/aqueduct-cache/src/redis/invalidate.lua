@@ -1,29 +1,29 @@
--- Writes an invalidation down. KEYS[1] is the hash of the namespace: `origin`, `generation`, and the generation of each
--- scope. ARGV: the least generation, the scope, an origin for a new hash, how many scopes are remembered.
+-- Writes an invalidation down. KEYS[1] is the hash of the namespace: `origin`, `edition`, and the edition of each
+-- scope. ARGV: the least edition, the scope, an origin for a new hash, how many scopes are remembered.
 local hash, least, scope = KEYS[1], ARGV[1], ARGV[2]
 
--- Generations stay decimal text: a number of Lua is exact only up to 2^53.
+-- Editions stay decimal text: a number of Lua is exact only up to 2^53.
 local function less(a, b)
   return #a < #b or (#a == #b and a < b)
 end
 
 redis.call('HSETNX', hash, 'origin', ARGV[3])
-redis.call('HINCRBY', hash, 'generation', 1)
-local generation = redis.call('HGET', hash, 'generation')
-if less(generation, least) then
-  generation = least
-  redis.call('HSET', hash, 'generation', generation)
+redis.call('HINCRBY', hash, 'edition', 1)
+local edition = redis.call('HGET', hash, 'edition')
+if less(edition, least) then
+  edition = least
+  redis.call('HSET', hash, 'edition', edition)
 end
 
 if scope == '*' then
   -- It covers every scope before.
   local origin = redis.call('HGET', hash, 'origin')
   redis.call('DEL', hash)
-  redis.call('HSET', hash, 'origin', origin, 'generation', generation)
+  redis.call('HSET', hash, 'origin', origin, 'edition', edition)
 end
-redis.call('HSET', hash, scope, generation)
+redis.call('HSET', hash, scope, edition)
 
--- Beside the scopes there are the origin, the generation and the one of everything.
+-- Beside the scopes there are the origin, the edition and the one of everything.
 if redis.call('HLEN', hash) > tonumber(ARGV[4]) + 3 then
   local fields = redis.call('HGETALL', hash)
   local scopes = {}
@@ -40,4 +40,4 @@ if redis.call('HLEN', hash) > tonumber(ARGV[4]) + 3 then
   end
   redis.call('HSET', hash, '*', scopes[half][2])
 end
-return generation
+return edition

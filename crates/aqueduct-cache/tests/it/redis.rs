@@ -171,8 +171,8 @@ async fn every_field_comes_back() {
             at: clock.wall(),
             fresh: Some(Duration::from_secs(30)),
             held: Some(HOUR),
-            generation: u64::MAX,
-            epoch: 7,
+            edition: u64::MAX,
+            session: 7,
             tags: vec!["projects".into(), "a \"quoted\" one".into()],
         },
         Stored { at: Timestamp(clock.wall().0 - 60_000), held: Some(HOUR), ..Stored::default() },
@@ -322,7 +322,7 @@ async fn a_value_that_is_too_large_leaves_nothing_under_its_key() {
 // ---- What is invalid ----
 
 #[tokio::test]
-async fn eight_clients_at_once_get_distinct_and_growing_generations() {
+async fn eight_clients_at_once_get_distinct_and_growing_editions() {
     let server = server();
     let clients: Vec<_> = (0..8)
         .map(|client| {
@@ -345,11 +345,11 @@ async fn eight_clients_at_once_get_distinct_and_growing_generations() {
     all.sort_unstable();
     assert_eq!(all, (1..=400).collect::<Vec<_>>());
     let known = level(&server).invalidations("n").await.expect("it answers");
-    assert_eq!((known.generation(), known.scopes().count()), (400, 400));
+    assert_eq!((known.edition(), known.scopes().count()), (400, 400));
 }
 
 #[tokio::test]
-async fn a_generation_is_at_least_what_was_asked_for_and_exact_beyond_what_a_double_holds() {
+async fn a_edition_is_at_least_what_was_asked_for_and_exact_beyond_what_a_double_holds() {
     let server = server();
     let level = level(&server);
     let tag = |tag: &str| Scope::Tag(tag.into());
@@ -391,7 +391,7 @@ async fn scopes_are_bounded_and_the_older_half_becomes_one_of_everything() {
     for number in 1..=max {
         words.extend([format!("#t{number}"), number.to_string()]);
     }
-    words.extend(["*".to_owned(), "0".to_owned(), "generation".to_owned(), max.to_string()]);
+    words.extend(["*".to_owned(), "0".to_owned(), "edition".to_owned(), max.to_string()]);
     command(&server, &words.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!(number(&server, &["HLEN", "aqueduct:{n}!"]).await, 10_003);
     let last = level.invalidate("n", &Scope::Prefix("p".as_bytes().into()), 0).await.expect("it answers");
@@ -399,7 +399,7 @@ async fn scopes_are_bounded_and_the_older_half_becomes_one_of_everything() {
     // Half of 10,001 scopes, rounded up, are gone.
     assert_eq!(number(&server, &["HLEN", "aqueduct:{n}!"]).await, 5_003);
     let known = level.invalidations("n").await.expect("it answers");
-    assert_eq!(known.generation(), last);
+    assert_eq!(known.edition(), last);
     assert!(!known.is_valid(5_000, b"k", []) && known.is_valid(5_001, b"k", []));
     assert!(!known.is_valid(9_999, b"k", ["t10000"]) && known.is_valid(10_000, b"k", ["t10000"]));
     assert!(!known.is_valid(10_000, b"p1", []));
@@ -497,7 +497,7 @@ async fn a_server_without_pushes_is_a_cache_that_says_so() {
         level.set(place(b"k"), &value("v")).await.expect("it answers");
         assert!(level.get(place(b"k")).await.expect("it answers").is_some());
         assert_eq!(level.invalidate("n", &Scope::Tag("t".into()), 4).await.expect("it answers"), 4);
-        assert_eq!(level.invalidations("n").await.expect("it answers").generation(), 4);
+        assert_eq!(level.invalidations("n").await.expect("it answers").edition(), 4);
         assert!(!level.pushes(), "{args:?}");
         assert_eq!(ear.take(), [Heard::Lost]);
     }

@@ -110,14 +110,14 @@ impl Level for Scripted {
         self.act(false, known).await
     }
 
-    async fn invalidate(&self, namespace: &str, scope: &Scope, generation: u64) -> Result<u64, LevelError> {
+    async fn invalidate(&self, namespace: &str, scope: &Scope, edition: u64) -> Result<u64, LevelError> {
         let write = || {
             let mut all = self.invalidations.lock().unwrap();
             let known = all.entry(namespace.to_owned()).or_default();
             known.origin = 7;
-            let generation = generation.max(known.generation() + 1);
-            known.add(scope.clone(), generation);
-            generation
+            let edition = edition.max(known.edition() + 1);
+            known.add(scope.clone(), edition);
+            edition
         };
         self.act(true, write).await
     }
@@ -145,6 +145,6 @@ pub(crate) async fn settle() {
     }
 }
 
-pub(crate) fn value(text: impl std::fmt::Display, generation: u64) -> Stored {
-    Stored { value: Some(text.to_string().into_bytes().into()), generation, ..Stored::default() }
+pub(crate) fn value(text: impl std::fmt::Display, edition: u64) -> Stored {
+    Stored { value: Some(text.to_string().into_bytes().into()), edition, ..Stored::default() }
 }

@@ -34,15 +34,15 @@ async fn fill(folder: &Path) -> u64 {
     disk.invalidations("test").await.unwrap().origin
 }
 
-/// Opens what is left; whatever is found must be right. Takes and gives the origin and the generation.
-async fn check(folder: &Path, (origin, generation): (u64, u64)) -> (u64, u64) {
+/// Opens what is left; whatever is found must be right. Takes and gives the origin and the edition.
+async fn check(folder: &Path, (origin, edition): (u64, u64)) -> (u64, u64) {
     let disk = open_with(folder, small(MIB), Clock::system());
     let known = disk.invalidations("test").await.unwrap();
     if known.origin == origin {
         assert!(!disk.opened().forgotten);
-        assert_eq!(known.generation(), generation, "an invalidation was lost");
+        assert_eq!(known.edition(), edition, "an invalidation was lost");
     } else {
-        assert!(disk.opened().forgotten && disk.opened().entries == 0 && known.generation() == 0);
+        assert!(disk.opened().forgotten && disk.opened().entries == 0 && known.edition() == 0);
     }
     for key in 0..KEYS {
         let found = found(&disk, &key.to_le_bytes()).await;
@@ -50,7 +50,7 @@ async fn check(folder: &Path, (origin, generation): (u64, u64)) -> (u64, u64) {
     }
     disk.set(at(b"after"), &value("it goes on")).await.unwrap();
     assert_eq!(super::found(&disk, b"after").await, Some(b"it goes on".to_vec()));
-    (known.origin, known.generation())
+    (known.origin, known.edition())
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

@@ -56,7 +56,7 @@ async fn a_full_disk_refuses_and_damages_nothing() {
     let disk = open_with(folder.path(), small(BYTES_MAX), Clock::system());
     assert_eq!(Some(disk.opened().entries + 2), kept);
     assert_eq!((disk.opened().damaged, disk.opened().forgotten), (0, false));
-    assert_eq!(disk.invalidations("test").await.unwrap().generation(), 1);
+    assert_eq!(disk.invalidations("test").await.unwrap().edition(), 1);
     disk.set(at(b"again"), &value(vec![1; 10_000])).await.unwrap();
     assert_eq!(found(&disk, b"again").await, Some(vec![1; 10_000]));
 }

@@ -20,8 +20,8 @@ async fn plays_the_other_process() {
         disk.set(at(&key), &value(round.to_le_bytes())).await.unwrap();
         println!("\nset {round}");
         if round % 7 == 3 {
-            let generation = disk.invalidate("test", &Scope::Tag("t".into()), 0).await.unwrap();
-            println!("\ninvalidated {generation}");
+            let edition = disk.invalidate("test", &Scope::Tag("t".into()), 0).await.unwrap();
+            println!("\ninvalidated {edition}");
         }
         if round % 5 == 2 {
             disk.remove(at(&key)).await.unwrap();
@@ -49,14 +49,14 @@ async fn what_a_killed_process_was_told_is_done_is_done() {
         let (mut child, lines) = start(folder.path());
         let (mut killed, mut seen) = (false, 0);
         let mut last = std::collections::HashMap::new();
-        let (mut generation, mut newest) = (0, 0);
+        let (mut edition, mut newest) = (0, 0);
         for line in lines {
             let Some((what, number)) = line.split_once(' ') else { continue };
             let Ok(number) = number.parse::<u32>() else { continue };
             match what {
                 "set" => drop(last.insert(number % 1_000, Some(number))),
                 "removed" => drop(last.insert(number % 1_000, None)),
-                "invalidated" => generation = u64::from(number),
+                "invalidated" => edition = u64::from(number),
                 _ => continue,
             }
             newest = number.max(if what == "invalidated" { 0 } else { newest.max(number) });
@@ -69,10 +69,7 @@ async fn what_a_killed_process_was_told_is_done_is_done() {
         assert!(killed && !child.wait().unwrap().success());
         let disk = open(folder.path());
         assert!(!disk.opened().forgotten);
-        assert!(
-            disk.invalidations("test").await.unwrap().generation() >= generation
-                && generation * 12 + 40 > seen
-        );
+        assert!(disk.invalidations("test").await.unwrap().edition() >= edition && edition * 12 + 40 > seen);
         // The two operations after the last that was told may have been done: they are about these keys.
         let untold = [newest % 1_000, (newest + 1) % 1_000];
         for (key, value) in last.iter().filter(|(key, _)| !untold.contains(key)) {

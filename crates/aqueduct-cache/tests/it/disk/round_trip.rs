@@ -25,8 +25,8 @@ async fn what_was_stored_is_there_after_a_restart() {
         at: NOW,
         fresh: Some(MINUTE),
         held: Some(2 * MINUTE),
-        generation: 7,
-        epoch: 3,
+        edition: 7,
+        session: 3,
         tags: vec!["a".into(), "b c".into()],
     };
     let absent = Stored { value: None, at: NOW, ..Stored::default() };
@@ -183,18 +183,18 @@ async fn a_value_that_is_too_large_is_refused_and_the_old_one_leaves() {
 async fn invalidations_are_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let disk = open(folder.path());
-    assert_eq!(disk.invalidations("a").await.unwrap().generation(), 0);
+    assert_eq!(disk.invalidations("a").await.unwrap().edition(), 0);
     assert_eq!(disk.invalidate("a", &Scope::Tag("t".into()), 0).await.unwrap(), 1);
     assert_eq!(disk.invalidate("a", &Scope::Prefix(b"p\xff".as_slice().into()), 10).await.unwrap(), 10);
     assert_eq!(disk.invalidate("a", &Scope::All, 3).await.unwrap(), 11);
     assert_eq!(disk.invalidate("a", &Scope::Tag("u".into()), 0).await.unwrap(), 12);
     assert_eq!(disk.invalidate("b", &Scope::All, 0).await.unwrap(), 1);
     let before = disk.invalidations("a").await.unwrap();
-    assert!(before.origin != 0 && before.generation() == 12);
+    assert!(before.origin != 0 && before.edition() == 12);
     drop(disk);
     let disk = open(folder.path());
     assert_eq!(disk.invalidations("a").await.unwrap(), before);
-    assert_eq!(disk.invalidations("b").await.unwrap().generation(), 1);
+    assert_eq!(disk.invalidations("b").await.unwrap().edition(), 1);
     assert_eq!(disk.invalidate("a", &Scope::All, 0).await.unwrap(), 13);
     let other = tempfile::tempdir().unwrap();
     assert_ne!(open(other.path()).invalidations("a").await.unwrap().origin, before.origin);
@@ -215,14 +215,14 @@ async fn long_scopes_cover_more_and_never_less() {
 async fn a_million_invalidations_of_the_same_take_bounded_room() {
     let folder = tempfile::tempdir().unwrap();
     let disk = open(folder.path());
-    let mut generation = 0;
+    let mut edition = 0;
     for _ in 0..60_000 {
-        generation = disk.invalidate("a", &Scope::Tag("the same tag".into()), 0).await.unwrap();
+        edition = disk.invalidate("a", &Scope::Tag("the same tag".into()), 0).await.unwrap();
     }
     let bytes = super::folder_bytes(folder.path());
     assert!(bytes < MIB + 4_096, "{bytes}");
     drop(disk);
-    assert_eq!(open(folder.path()).invalidations("a").await.unwrap().generation(), generation);
+    assert_eq!(open(folder.path()).invalidations("a").await.unwrap().edition(), edition);
 }
 
 #[tokio::test]
