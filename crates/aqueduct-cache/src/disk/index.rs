@@ -30,6 +30,19 @@ impl Slot {
     }
 }
 
+/// A slot on its way into the index.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    shard: u8,
+    slot: Slot,
+}
+
+impl Loaded {
+    pub(super) fn new(digest: &Digest, slot: Slot) -> Self {
+        Self { shard: digest[0] % SHARDS, slot }
+    }
+}
+
 /// Which records there are. Each shard has a lock of its own, under which nobody waits for the disk, and grows by itself.
 #[derive(Debug)]
 pub(super) struct Index {
@@ -39,7 +52,7 @@ pub(super) struct Index {
 }
 
 /// So that the one that grows, or from which a segment leaves, holds up a sixteenth of the looks.
-const SHARDS: usize = 16;
+const SHARDS: u8 = 16;
 
 impl Index {
     pub(super) fn new() -> Self {
@@ -50,7 +63,7 @@ impl Index {
     pub(super) fn reserve(&self, slots: u64, max: usize) {
         let slots = usize::try_from(slots).unwrap_or(max).min(max);
         for shard in &self.shards {
-            lock(shard).reserve(slots / SHARDS, Slot::tag);
+            lock(shard).reserve(slots / usize::from(SHARDS), Slot::tag);
         }
     }
 
@@ -61,14 +74,26 @@ impl Index {
 
     /// Puts a slot in; gives the one whose place it takes.
     pub(super) fn insert(&self, digest: &Digest, slot: Slot) -> Option<Slot> {
-        let tag = tag(digest);
-        let mut shard = self.shard(digest);
-        if let Some(found) = shard.find_mut(tag, |slot| slot.tag() == tag) {
-            return Some(std::mem::replace(found, slot));
+        let old = put(&mut self.shard(digest), slot);
+        if old.is_none() {
+            self.slots.fetch_add(1, Ordering::Relaxed);
         }
-        shard.insert_unique(tag, slot, Slot::tag);
-        self.slots.fetch_add(1, Ordering::Relaxed);
-        None
+        old
+    }
+
+    /// The same for many, in their order, and gives those whose places they take. Shard by shard: the table of one is in the
+    /// caches of the processor then, and its lock is taken once. A million take a fifth of the time of one by one.
+    pub(super) fn insert_all(&self, loaded: &mut Vec<Loaded>) -> Vec<Slot> {
+        loaded.sort_by_key(|loaded| loaded.shard);
+        let mut replaced = Vec::new();
+        for of_shard in loaded.chunk_by(|one, next| one.shard == next.shard) {
+            let mut shard = lock(&self.shards[usize::from(of_shard[0].shard)]);
+            let before = shard.len();
+            replaced.extend(of_shard.iter().filter_map(|loaded| put(&mut shard, loaded.slot)));
+            self.slots.fetch_add(shard.len() - before, Ordering::Relaxed);
+        }
+        loaded.clear();
+        replaced
     }
 
     pub(super) fn remove(&self, digest: &Digest) -> Option<Slot> {
@@ -102,13 +127,22 @@ impl Index {
     }
 
     fn shard(&self, digest: &Digest) -> MutexGuard<'_, HashTable<Slot>> {
-        lock(&self.shards[usize::from(digest[0]) % SHARDS])
+        lock(&self.shards[usize::from(digest[0] % SHARDS)])
     }
 }
 
 /// A table is whole between any two of its calls.
 fn lock(shard: &Mutex<HashTable<Slot>>) -> MutexGuard<'_, HashTable<Slot>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn put(shard: &mut HashTable<Slot>, slot: Slot) -> Option<Slot> {
+    let tag = slot.tag();
+    if let Some(found) = shard.find_mut(tag, |slot| slot.tag() == tag) {
+        return Some(std::mem::replace(found, slot));
+    }
+    shard.insert_unique(tag, slot, Slot::tag);
+    None
 }
 
 /// Not the bytes that choose the shard: within one they are all alike.

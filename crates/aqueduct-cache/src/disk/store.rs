@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::config::DiskConfig;
 use super::error::DiskError;
 use super::folder::Folder;
-use super::index::{Index, Slot};
+use super::index::{Index, Loaded, Slot};
 use super::notes::Notes;
 use super::record::{self, Digest, HEADER, Reading, Spot};
 use super::segment::{self, Segment};
@@ -60,6 +60,9 @@ struct Counts {
 /// all the time, and misses.
 const LOOKS: usize = 4;
 
+/// So many records go into the index at once: 1.5 MiB.
+const LOADED_MAX: usize = 1 << 16;
+
 /// So many records tell how long one is.
 const FIRST: u64 = 1_000;
 
@@ -106,6 +109,7 @@ impl Store {
         let lengths = numbers.iter().map(|&number| segment::path(&self.folder.path, number).metadata());
         let total: u64 = lengths.map(|length| length.map_or(0, |length| length.len())).sum();
         let mut first = (0_u64, 0_u64);
+        let mut loaded = Vec::new();
         for &number in numbers {
             let Some(segment) = Segment::open(&self.folder.path, number)? else {
                 add(&self.counts.damaged, 1);
@@ -131,10 +135,13 @@ impl Store {
                         // The rest is like the first of them, more or less: the index need not grow step by step.
                         self.index.reserve(total / (first.1 / FIRST).max(1), self.config.entries_max);
                     }
-                    let old = self.index.insert(&digest, Slot::new(&digest, spot, bytes));
-                    dead.extend(old.map(|old| old.spot()));
+                    loaded.push(Loaded::new(&digest, Slot::new(&digest, spot, bytes)));
+                    if loaded.len() == LOADED_MAX {
+                        dead.extend(self.index.insert_all(&mut loaded).iter().map(Slot::spot));
+                    }
                 }
             });
+            dead.extend(self.index.insert_all(&mut loaded).iter().map(Slot::spot));
             writer.bytes += segment.bytes();
             match cut {
                 Ok(cut) => {
