@@ -125,8 +125,8 @@ const LEVEL: &str = "disk";
 const TURNS: usize = 32;
 
 impl Disk {
-    /// Opens the cache in a folder, which is made if it is not there. It reads all of it: about a second for a million small
-    /// entries, most of it spent on the index, and more on a busy machine. Call it before the runtime has other things to do, or on a thread that may block.
+    /// Opens the cache in a folder, which is made if it is not there. It reads all of it: about a fifth of a second for
+    /// a million small entries in the page cache. Call it before the runtime has other things to do, or on a thread that may block.
     ///
     /// # Errors
     ///
