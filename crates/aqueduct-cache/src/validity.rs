@@ -16,8 +16,15 @@ pub(crate) struct Validity {
     shared: Numbered,
     /// The session in which the levels were asked last; [`NEVER`] before the first time.
     asked_in: AtomicU64,
-    /// Held while the levels are asked or told: one after the other. Whether the disk was asked.
-    order: Mutex<bool>,
+    /// Held while the levels are asked or told: one after the other.
+    order: Mutex<Asked>,
+}
+
+#[derive(Default)]
+struct Asked {
+    disk: bool,
+    /// What the shared level began to remember with; 0 before it has.
+    origin: u64,
 }
 
 /// No session.
@@ -36,7 +43,7 @@ impl Validity {
             own: Numbered::default(),
             shared: Numbered::default(),
             asked_in: AtomicU64::new(NEVER),
-            order: Mutex::new(false),
+            order: Mutex::default(),
         }
     }
 
@@ -76,17 +83,17 @@ impl Validity {
         if self.is_up_to_date(levels.session()) {
             return true;
         }
-        let mut was_disk_asked = self.order.lock().await;
+        let mut asked = self.order.lock().await;
         let session = levels.session();
         if self.is_up_to_date(session) {
             return true;
         }
         if let Some(disk) = levels.disk()
-            && !*was_disk_asked
+            && !asked.disk
             && let Some(known) = disk.invalidations(namespace).await
         {
             self.own.merge(&known);
-            *was_disk_asked = true;
+            asked.disk = true;
         }
         // Before the question: what is invalidated while it is under way makes it be asked again.
         self.asked_in.store(session, Ordering::SeqCst);
@@ -102,7 +109,8 @@ impl Validity {
                 self.write_to_disk(levels, namespace, &scope, own).await;
             }
         }
-        if theirs.edition() < ours {
+        let began = std::mem::replace(&mut asked.origin, theirs.origin);
+        if theirs.edition() < ours || began != 0 && began != theirs.origin {
             // It has lost them. What this process is about to store there would be younger than what others invalidate.
             self.write_to_shared(levels, namespace, &Scope::All).await;
         }
