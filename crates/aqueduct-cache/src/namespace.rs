@@ -254,8 +254,8 @@ impl<V: Clone + Send + Sync + 'static> Namespace<V> {
         self.0.invalidate(&Scope::All).await;
     }
 
-    /// Gives the `count` most popular keys in memory, the most popular one first: to be saved, and to be
-    /// [warmed](crate::Loading::warm) after a restart. O(n log n).
+    /// Gives the `count` most popular keys in memory, the most popular one first: to be [saved](crate::HotKeys), and
+    /// to be [warmed](crate::Loading::warm) after a restart. O(n log n).
     #[must_use]
     pub fn hottest(&self, count: usize) -> Vec<Box<[u8]>> {
         self.0.memory.hottest(count)

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aqueduct_cache::{Cache, Eviction, Loading, Namespace, NamespaceBuilder, NamespaceConfig, Warmed};
+use aqueduct_cache::{
+    Cache, Eviction, HotKeys, Loading, Namespace, NamespaceBuilder, NamespaceConfig, Warmed,
+};
 use aqueduct_core::{Clock, ManualClock, Timestamp};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -98,6 +100,23 @@ async fn the_most_popular_are_warmed_first_and_what_is_there_is_not_loaded() {
     assert_eq!(seen.len(), 3);
     assert_eq!(seen.last(), Some(&warmed));
     assert_eq!((new.get("9").await, new.get("7").await), (Some(1), Some(2)));
+}
+
+#[test]
+fn hot_keys_are_kept_from_one_run_to_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hot.jsonl");
+    assert_eq!(HotKeys::read(&path).unwrap(), HotKeys::default(), "there is none yet");
+    let keys: [&[u8]; 4] = [b"aeo:1", b"with\nline ends and \"quotes\"", b"\xff\0", b""];
+    let keys = HotKeys::new(keys.map(Into::into).to_vec());
+    keys.save(&path).unwrap();
+    assert_eq!(HotKeys::read(&path).unwrap(), keys);
+    let mut damaged = std::fs::read(&path).unwrap();
+    damaged.extend_from_slice(b"{}\n[300]\nnot json\n\"last\"\n\"cut");
+    std::fs::write(&path, damaged).unwrap();
+    let found: Vec<_> = HotKeys::read(&path).unwrap().into_iter().collect();
+    assert_eq!((found.len(), found.last().map(|key| &**key)), (5, Some(&b"last"[..])));
+    assert!(HotKeys::read(folder.path()).is_err(), "a folder is not a file");
 }
 
 #[tokio::test]
