@@ -14,6 +14,7 @@ use std::time::Duration;
 use aqueduct_core::Clock;
 use hashbrown::DefaultHashBuilder;
 
+use self::ranking::{Choice, LEADERS, Ranking, Role};
 use self::shard::{Newcomer, Shard};
 use self::wheel::NEVER;
 use crate::config::{CAPACITY_MAX, Config};
@@ -32,6 +33,8 @@ pub struct Memory<K, V> {
     hasher: DefaultHashBuilder,
     config: Config,
     clock: Clock,
+    /// What the shards that lead have chosen; [`role`] says who they are.
+    choices: Box<[Choice]>,
 }
 
 /// On cache lines of its own, so that threads on different shards do not slow each other down.
@@ -81,14 +84,16 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     pub fn with_clock(config: Config, clock: Clock) -> Self {
         let hasher = DefaultHashBuilder::default();
         let shards = config.shards();
+        let choices: Box<[_]> = (0..shards.min(LEADERS)).map(|_| Choice::default()).collect();
         let padded = |number: usize| {
             let capacity = share(config.capacity, number, shards);
-            Padded { shard: Mutex::new(Shard::new(config.eviction, capacity, hasher.hash_one(number))) }
+            let ranking = Ranking::new(config.eviction, capacity, role(&choices, &hasher, number));
+            Padded { shard: Mutex::new(Shard::new(ranking, capacity)) }
         };
         let shards: Box<[_]> = (0..shards).map(padded).collect();
         // A power of two.
         let shift = 64 - shards.len().ilog2();
-        Self { shards, shift, hasher, config, clock }
+        Self { shards, shift, hasher, config, clock, choices }
     }
 
     /// Inserts a value on the terms of the cache, in the place of what was there under its key.
@@ -136,7 +141,8 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     /// Takes everything out, shard by shard. What is known of how often keys were asked for is forgotten too.
     pub fn clear(&self) {
         for (number, shard) in self.shards.iter().enumerate() {
-            let entries = lock(shard).clear(self.config.eviction, self.hasher.hash_one(number));
+            let role = role(&self.choices, &self.hasher, number);
+            let entries = lock(shard).clear(|capacity| Ranking::new(self.config.eviction, capacity, role));
             drop(entries);
         }
     }
@@ -256,6 +262,12 @@ impl<K: Hash + Eq, V> fmt::Debug for Memory<K, V> {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
+}
+
+/// The first shards lead, each as many of the others as the next.
+fn role(choices: &[Choice], hasher: &DefaultHashBuilder, number: usize) -> Role {
+    let choice = choices[number % choices.len()].clone();
+    if number < choices.len() { Role::Leads(choice, hasher.hash_one(number)) } else { Role::Follows(choice) }
 }
 
 /// What a shard has of the capacity; the first ones have what does not divide.

@@ -8,6 +8,7 @@ use crate::spread;
 pub(crate) struct Index(HashTable<u32>);
 
 impl Index {
+    #[inline]
     pub(crate) fn find<T>(&self, nodes: &Nodes<T>, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<u32> {
         let found = self.0.find(spread(hash), |&at| {
             let node = nodes.get(at);

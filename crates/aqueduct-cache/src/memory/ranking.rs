@@ -4,7 +4,7 @@ mod sieve;
 mod sorted;
 mod tiny_lfu;
 
-pub(crate) use adaptive::Adaptive;
+pub(crate) use adaptive::{Adaptive, Choice, LEADERS, Role};
 pub(crate) use s3_fifo::S3Fifo;
 pub(crate) use sieve::Sieve;
 pub(crate) use sorted::Sorted;
@@ -22,14 +22,14 @@ pub(crate) enum Ranking {
     Ttl(Sorted),
     S3Fifo(S3Fifo),
     Sieve(Sieve),
-    Adaptive(Box<Adaptive>),
+    Adaptive(Adaptive),
 }
 
 /// The list of those orders that have one.
 pub(crate) const ONLY: u8 = 0;
 
 impl Ranking {
-    pub(crate) fn new(eviction: Eviction, capacity: u64, seed: u64) -> Self {
+    pub(crate) fn new(eviction: Eviction, capacity: u64, role: Role) -> Self {
         match eviction {
             Eviction::Fifo => Self::Fifo,
             Eviction::Lru => Self::Lru,
@@ -37,11 +37,12 @@ impl Ranking {
             Eviction::Ttl => Self::Ttl(Sorted::default()),
             Eviction::S3Fifo => Self::S3Fifo(S3Fifo::new(capacity)),
             Eviction::Sieve => Self::Sieve(Sieve::default()),
-            Eviction::Adaptive => Self::Adaptive(Box::new(Adaptive::new(capacity, seed))),
+            Eviction::Adaptive => Self::Adaptive(Adaptive::new(capacity, role)),
         }
     }
 
     /// Somebody asked for an entry.
+    #[inline]
     pub(crate) fn hit<T>(&mut self, nodes: &mut Nodes<T>, at: u32) {
         match self {
             Self::Fifo | Self::Ttl(_) => {}
@@ -120,7 +121,7 @@ impl Ranking {
     /// How popular each entry is, by its place: comparable within one order only. O(n).
     pub(crate) fn popularity<T>(&self, nodes: &Nodes<T>) -> Vec<u64> {
         let places = 0..u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-        let touched = |at: u32| u64::from(nodes.get(at).touched);
+        let touched = |at: u32| u64::from(nodes.touched(at));
         match self {
             // Who leaves last is the most popular, for all that is known.
             Self::Fifo | Self::Lru => {

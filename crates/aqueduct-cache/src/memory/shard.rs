@@ -1,6 +1,5 @@
 use std::borrow::Borrow;
 
-use crate::config::Eviction;
 use crate::memory::index::Index;
 use crate::memory::nodes::{NONE, Nodes};
 use crate::memory::ranking::Ranking;
@@ -8,13 +7,19 @@ use crate::memory::wheel::{NEVER, Wheel};
 use crate::stats::Stats;
 
 /// A cache for one thread: time is an argument, in nanoseconds of a clock that never goes back.
+///
+/// What a look needs comes first, and what it writes before the rest, next to the word of the lock.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shard<K, V> {
-    capacity: u64,
-    nodes: Nodes<(K, V)>,
+    hits: u64,
+    misses: u64,
     index: Index,
+    nodes: Nodes<(K, V)>,
     ranking: Ranking,
     wheel: Wheel,
+    capacity: u64,
+    /// All but the looks, which are counted above.
     stats: Stats,
 }
 
@@ -52,28 +57,31 @@ impl<K, V> Gone<K, V> {
 }
 
 impl<K: Eq, V> Shard<K, V> {
-    pub(crate) fn new(eviction: Eviction, capacity: u64, seed: u64) -> Self {
+    pub(crate) fn new(ranking: Ranking, capacity: u64) -> Self {
         Self {
-            capacity,
-            nodes: Nodes::new(),
+            hits: 0,
+            misses: 0,
             index: Index::default(),
-            ranking: Ranking::new(eviction, capacity, seed),
+            nodes: Nodes::new(),
+            ranking,
             wheel: Wheel::default(),
+            capacity,
             stats: Stats::default(),
         }
     }
 
     /// Looks for a value. `now` is asked only where entries expire at all.
+    #[inline]
     pub(crate) fn get<Q>(&mut self, hash: u32, key: &Q, now: impl FnOnce() -> u64) -> Option<&V>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
         let Some(at) = self.find(hash, key).filter(|&at| self.is_good(at, now)) else {
-            self.stats.misses += 1;
+            self.misses += 1;
             return None;
         };
-        self.stats.hits += 1;
+        self.hits += 1;
         self.ranking.hit(&mut self.nodes, at);
         Some(&self.nodes.get(at).carried.1)
     }
@@ -115,6 +123,8 @@ impl<K: Eq, V> Shard<K, V> {
         self.ranking.missed(&self.nodes, new.hash);
         self.make_room(weight, &mut gone);
         let list = self.ranking.list_for(&mut self.nodes, new.hash, new.weight);
+        // Nothing weighs less than one.
+        self.nodes.grow(self.capacity);
         let at = self.nodes.push((new.key, new.value), new.hash, new.weight, list);
         self.index.insert(&self.nodes, at);
         if new.expires_at != NEVER || self.wheel.is_used() {
@@ -135,11 +145,11 @@ impl<K: Eq, V> Shard<K, V> {
         Some((self.take_out(at), is_good))
     }
 
-    /// Takes everything out.
-    pub(crate) fn clear(&mut self, eviction: Eviction, seed: u64) -> Vec<(K, V)> {
+    /// Takes everything out, and begins again with a ranking that knows nothing.
+    pub(crate) fn clear(&mut self, ranking: impl FnOnce(u64) -> Ranking) -> Vec<(K, V)> {
         let stats = Stats { deletes: self.stats.deletes + self.nodes.len() as u64, ..self.stats };
-        let old = std::mem::replace(self, Self::new(eviction, self.capacity, seed));
-        self.stats = stats;
+        let old = std::mem::replace(self, Self::new(ranking(self.capacity), self.capacity));
+        (self.hits, self.misses, self.stats) = (old.hits, old.misses, stats);
         old.nodes.into_carried()
     }
 
@@ -166,9 +176,11 @@ impl<K: Eq, V> Shard<K, V> {
 
     pub(crate) fn stats(&self) -> Stats {
         let entries = self.nodes.len() as u64;
-        Stats { entries, weight: self.nodes.weight(), capacity: self.capacity, ..self.stats }
+        let Self { hits, misses, capacity, .. } = *self;
+        Stats { hits, misses, entries, weight: self.nodes.weight(), capacity, ..self.stats }
     }
 
+    #[inline]
     fn find<Q>(&self, hash: u32, key: &Q) -> Option<u32>
     where
         K: Borrow<Q>,

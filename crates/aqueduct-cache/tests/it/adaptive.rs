@@ -107,3 +107,29 @@ fn it_learns_in_a_cache_of_heavy_entries_too() {
     assert!(percent > 60, "{percent} of 66");
     assert_eq!(cache.len(), 400);
 }
+
+#[test]
+fn shards_that_follow_others_serve_as_well_as_those_that_find_out_by_themselves() {
+    // 16 shards, of which 12 follow. The capacity of one is that of the tests above.
+    let cache = Memory::new(Config::builder().capacity(16 * 250).shards(16).build().unwrap());
+    let ask = |keys: &mut dyn Iterator<Item = u64>| {
+        let before = cache.stats();
+        for key in keys {
+            if cache.get(&key).is_none() {
+                cache.insert(key, 0);
+            }
+        }
+        let after = cache.stats();
+        (after.hits - before.hits) * 100 / (after.total_requests() - before.total_requests())
+    };
+    // Here a large window serves best, and a small one 10 points and more worse: who did not follow would stay with it.
+    let soon_or_never =
+        |keys: u64| (0..keys).flat_map(|at| [at, at.saturating_sub(640), at.saturating_sub(1_280)]);
+    ask(&mut soon_or_never(100_000));
+    let percent = ask(&mut soon_or_never(50_000).map(|key| key + (1 << 32)));
+    assert!(percent >= 64, "{percent} of 66");
+    // Another start, for the followers too.
+    cache.clear();
+    let percent = ask(&mut around(100, 16 * 500));
+    assert!(percent > 40, "{percent} of 50");
+}

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::TinyLfu;
 use crate::memory::index::Index;
 use crate::memory::nodes::{Nodes, TOUCHED_MAX};
@@ -5,29 +8,134 @@ use crate::spread;
 
 /// [`TinyLfu`] whose window is as large as serves best.
 ///
-/// Miniatures, small caches beside it, one for each size that the window may have, see the same requests; each sees only those of a
-/// sample of the keys, and is smaller by as much, so that it has about the hit ratio that the whole cache would have
+/// Keys are spread over the shards of a cache by chance, so that what serves some shards best serves the others too. Up to
+/// [`LEADERS`] shards find it out, and the others follow them: they have no miniatures, and a hit in them costs no more
+/// than a note on the entry.
+#[derive(Debug)]
+pub(crate) struct Adaptive {
+    main: TinyLfu,
+    /// What the leader has chosen, and what of it was taken over.
+    choice: Choice,
+    current: usize,
+    /// Only a leader has one.
+    chooser: Option<Box<Chooser>>,
+}
+
+/// Whether a shard finds out by itself how large its window is to be.
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// It does, and tells its followers. The seed says which keys are in the sample.
+    Leads(Choice, u64),
+    /// It does as another.
+    Follows(Choice),
+}
+
+/// So many shards at most find out what serves best. A sample of so many shards is as good as all: with one, a few keys that
+/// are asked for very often would weigh too much.
+pub(crate) const LEADERS: usize = 4;
+
+/// Which of [`SHARES`] a leader has chosen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice(Arc<Alone>);
+
+/// On cache lines of its own: every insertion reads it, and it is seldom written.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Alone {
+    /// Guards nothing: who reads an older one has another window for a moment.
+    at: AtomicUsize,
+}
+
+impl Choice {
+    fn set(&self, at: usize) {
+        self.0.at.store(at, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.at.load(Ordering::Relaxed)
+    }
+}
+
+impl Adaptive {
+    pub(crate) fn new(capacity: u64, role: Role) -> Self {
+        let (choice, chooser) = match role {
+            Role::Leads(choice, seed) => {
+                choice.set(0);
+                (choice, Some(Box::new(Chooser::new(capacity, seed))))
+            }
+            Role::Follows(choice) => (choice, None),
+        };
+        Self { main: TinyLfu::new(capacity, SHARES[0]), choice, current: 0, chooser }
+    }
+
+    pub(crate) fn set_capacity(&mut self, capacity: u64) {
+        self.main.set_capacity(capacity);
+        if let Some(chooser) = &mut self.chooser {
+            chooser.set_capacity(capacity);
+        }
+    }
+
+    pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, weight: u32) -> u8 {
+        if nodes.len() == WEIGHED
+            && let Some(chooser) = &mut self.chooser
+        {
+            chooser.weigh(nodes);
+        }
+        self.main.list_for(nodes, weight)
+    }
+
+    pub(crate) fn missed<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
+        self.main.missed(hash);
+        self.seen(nodes, hash);
+        let chosen = self.choice.get();
+        if chosen != self.current {
+            self.current = chosen;
+            self.main.set_share(SHARES[chosen]);
+        }
+    }
+
+    pub(crate) fn victim<T>(&mut self, nodes: &mut Nodes<T>, weight: u64) -> Option<u32> {
+        self.main.victim(nodes, weight)
+    }
+
+    /// How often was asked for what has this hash, as far as is known.
+    pub(crate) fn asked_for(&self, hash: u32) -> u64 {
+        self.main.asked_for(hash)
+    }
+
+    /// Somebody asked for what has this hash, whether it is there or not. O(1).
+    #[inline]
+    pub(crate) fn seen<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
+        if let Some(chooser) = &mut self.chooser {
+            chooser.seen(nodes, hash, &self.choice);
+        }
+    }
+}
+
+/// Finds out which window serves best.
+///
+/// Miniatures, small caches beside the real one, one for each size that the window may have, see the same requests; each sees only
+/// those of a sample of the keys, and is smaller by as much, so that it has about the hit ratio that the whole cache would have
 /// (Waldspurger et al., "Cache Modeling and Optimization using Miniature Simulations", USENIX ATC 2017). After two requests
 /// for each entry the window becomes the one that scored best, if it did so clearly.
 ///
 /// Where the window is everything it is a clock, and so no worse than LRU; where it is a hundredth it withstands loops
 /// and scans. Caffeine climbs from where it is instead, which needs no other caches, and stays on the nearest hill.
 #[derive(Debug)]
-pub(crate) struct Adaptive {
-    main: TinyLfu,
-    capacity: u64,
-    /// How many entries there may be, as far as is known of their weights.
-    entries: usize,
-    /// One key in so many is in the sample.
+struct Chooser {
+    /// One key in so many is in the sample; a power of two.
     sampled: u64,
     /// Which of the keys are.
     seed: u64,
+    /// Requests until the window is chosen anew.
+    left: usize,
+    capacity: u64,
+    /// How many entries there may be, as far as is known of their weights.
+    entries: usize,
     miniatures: Vec<Miniature>,
     current: usize,
     /// Requests of the sample, of the last while and of the last moment.
     asked: Lately,
-    /// Requests since the window was chosen last.
-    requests: usize,
 }
 
 /// The sizes the window may have, as shares of the capacity. Between these the hit ratio changes by less than a point on
@@ -39,8 +147,12 @@ const MINIATURE_ENTRIES: usize = 64;
 
 /// One key in so many at most, so that a request costs no more than a look into one miniature,
 const SAMPLED_MIN: u64 = 8;
-/// and at least: the miniatures then have an eighth of an entry for each entry.
+/// and at least where a miniature then has no more than [`MINIATURE_ENTRIES_MAX`] entries.
 const SAMPLED_MAX: u64 = 64;
+
+/// A miniature has no more entries than so many: enough for a good guess however large the cache is, and few enough for all
+/// of them to stay in the processor's caches.
+const MINIATURE_ENTRIES_MAX: usize = 2_048;
 
 /// Requests for each entry between choices.
 const EPOCH: usize = 2;
@@ -60,68 +172,62 @@ const BY_FAR: f64 = 0.1;
 /// So many entries tell how heavy one is.
 const WEIGHED: usize = 128;
 
-impl Adaptive {
-    pub(crate) fn new(capacity: u64, seed: u64) -> Self {
+impl Chooser {
+    fn new(capacity: u64, seed: u64) -> Self {
         let entries = usize::try_from(capacity).unwrap_or(usize::MAX);
         let mut new = Self {
-            main: TinyLfu::new(capacity, SHARES[0]),
-            capacity,
-            entries,
             sampled: SAMPLED_MIN,
             seed,
+            left: 0,
+            capacity,
+            entries,
             miniatures: Vec::new(),
             current: 0,
             asked: Lately::default(),
-            requests: 0,
         };
         new.begin();
         new
     }
 
-    pub(crate) fn set_capacity(&mut self, capacity: u64) {
+    fn set_capacity(&mut self, capacity: u64) {
         // What is known of their weights stays known.
         let entries = self.entries as u128 * u128::from(capacity) / u128::from(self.capacity.max(1));
         self.entries = usize::try_from(entries).unwrap_or(usize::MAX).max(1);
         self.capacity = capacity;
-        self.main.set_capacity(capacity);
         self.begin();
     }
 
-    pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, weight: u32) -> u8 {
-        if nodes.len() == WEIGHED {
-            self.weigh(nodes);
-        }
-        self.main.list_for(nodes, weight)
-    }
-
-    pub(crate) fn missed<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
-        self.main.missed(hash);
-        self.seen(nodes, hash);
-    }
-
-    pub(crate) fn victim<T>(&mut self, nodes: &mut Nodes<T>, weight: u64) -> Option<u32> {
-        self.main.victim(nodes, weight)
-    }
-
-    /// How often was asked for what has this hash, as far as is known.
-    pub(crate) fn asked_for(&self, hash: u32) -> u64 {
-        self.main.asked_for(hash)
-    }
-
-    /// Somebody asked for what has this hash, whether it is there or not. O(1).
-    pub(crate) fn seen<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
+    #[inline]
+    fn seen<T>(&mut self, nodes: &Nodes<T>, hash: u32, choice: &Choice) {
         if (spread(hash) ^ self.seed) >> 20 & (self.sampled - 1) == 0 {
-            self.asked.count();
-            for miniature in &mut self.miniatures {
-                miniature.ask(hash);
-            }
+            self.ask(hash);
         }
-        self.requests += 1;
-        if self.requests >= self.entries.saturating_mul(EPOCH) {
-            self.requests = 0;
-            self.choose();
-            self.weigh(nodes);
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            self.end_epoch(nodes, choice);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_epoch<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) {
+        self.choose();
+        choice.set(self.current);
+        self.left = self.epoch();
+        self.weigh(nodes);
+    }
+
+    /// Most requests are not in the sample: what they do not need stays out of their way.
+    #[inline(never)]
+    fn ask(&mut self, hash: u32) {
+        self.asked.count();
+        for miniature in &mut self.miniatures {
+            miniature.ask(hash);
+        }
+    }
+
+    fn epoch(&self) -> usize {
+        self.entries.saturating_mul(EPOCH)
     }
 
     fn choose(&mut self) {
@@ -134,7 +240,6 @@ impl Adaptive {
         let ahead = self.miniatures[best].hits.long - self.miniatures[self.current].hits.long;
         if ahead > CLEARLY * self.asked.long {
             self.current = best;
-            self.main.set_share(SHARES[best]);
         }
         self.each(|lately| {
             lately.long *= KEPT;
@@ -175,9 +280,12 @@ impl Adaptive {
         let wanted = (self.entries / MINIATURE_ENTRIES).max(1) as u64;
         // The largest power of two that leaves so many entries.
         self.sampled = (1 << wanted.ilog2()).clamp(SAMPLED_MIN, SAMPLED_MAX);
+        while self.entries as u64 / self.sampled > MINIATURE_ENTRIES_MAX as u64 {
+            self.sampled *= 2;
+        }
         let entries = usize::try_from(self.entries as u64 / self.sampled).unwrap_or(usize::MAX).max(1);
         self.miniatures = SHARES.iter().map(|&share| Miniature::new(entries, share)).collect();
-        (self.asked, self.requests) = (Lately::default(), 0);
+        (self.asked, self.left) = (Lately::default(), self.epoch());
     }
 }
 
@@ -227,6 +335,7 @@ impl Miniature {
             }
         }
         let list = self.order.list_for(&mut self.nodes, 1);
+        self.nodes.grow(self.entries as u64);
         let at = self.nodes.push((), hash, 1, list);
         self.index.insert(&self.nodes, at);
     }

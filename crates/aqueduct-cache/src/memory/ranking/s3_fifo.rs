@@ -45,7 +45,7 @@ impl S3Fifo {
         loop {
             let is_small = nodes.list_weight(SMALL) >= small || nodes.list_len(LARGE) == 0;
             let Some(at) = nodes.tail(SMALL).filter(|_| is_small) else { return large_victim(nodes) };
-            if nodes.get(at).touched < TO_LARGE {
+            if nodes.touched(at) < TO_LARGE {
                 let room = nodes.len().saturating_sub(nodes.len() / 10);
                 self.ghosts.add(nodes.get(at).hash, room);
                 return Some(at);
@@ -62,7 +62,7 @@ impl S3Fifo {
 fn large_victim<T>(nodes: &mut Nodes<T>) -> Option<u32> {
     loop {
         let at = nodes.tail(LARGE)?;
-        let touched = nodes.get(at).touched;
+        let touched = nodes.touched(at);
         if touched == 0 {
             return Some(at);
         }
