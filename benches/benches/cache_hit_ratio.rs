@@ -12,12 +12,12 @@ use std::path::Path;
 
 use aqueduct_cache::{Config, Eviction, Memory};
 
-type Failure = Box<dyn std::error::Error>;
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// A capacity, and what a simulator of our own has there for LRU, FIFO, S3-FIFO and SIEVE.
-type Cell = (u64, [f64; 4]);
+pub(crate) type Cell = (u64, [f64; 4]);
 
-const CELLS: [(&str, &[Cell]); 6] = [
+pub(crate) const CELLS: [(&str, &[Cell]); 6] = [
     ("loop", &[(256, [0.0, 0.0, 0.0, 0.0]), (512, [0.0, 0.0, 0.0, 0.0]), (900, [0.0, 0.0, 78.60, 0.0])]),
     (
         "multi3",
@@ -68,7 +68,7 @@ fn main() -> Result<(), Failure> {
     let (mut sums, mut cells) = ([0.0; 6], 0.0);
     let (mut worst, mut furthest) = (f64::INFINITY, 0.0_f64);
     for (name, capacities) in CELLS {
-        let trace = trace(name)?;
+        let trace = trace(&Path::new(env!("CARGO_MANIFEST_DIR")).join("data/traces"), name)?;
         for (capacity, textbook) in capacities {
             let adaptive = hit_percent(&trace, *capacity, Eviction::Adaptive)?;
             let mut row = vec![adaptive];
@@ -105,8 +105,8 @@ fn hit_percent(trace: &[u64], capacity: u64, eviction: Eviction) -> Result<f64, 
     Ok(cache.stats().hits as f64 / trace.len() as f64 * 100.0)
 }
 
-/// The keys of a trace, in their order.
-fn trace(name: &str) -> Result<Vec<u64>, Failure> {
+/// The keys of a trace in this folder, in their order. The comparison with peers has it from here.
+pub(crate) fn trace(folder: &Path, name: &str) -> Result<Vec<u64>, Failure> {
     let file = match name {
         "loop" => "lirs-loop.trace.gz",
         "multi3" => "lirs-multi3.trace.gz",
@@ -115,7 +115,7 @@ fn trace(name: &str) -> Result<Vec<u64>, Failure> {
         "OLTP" => "arc-OLTP.lis.zst",
         _ => "arc-P3.lis.zst",
     };
-    let packed = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("data/traces").join(file))?;
+    let packed = std::fs::read(folder.join(file))?;
     let mut bytes = Vec::new();
     if file.ends_with(".gz") {
         flate2::read::GzDecoder::new(&*packed).read_to_end(&mut bytes)?;

@@ -8,6 +8,7 @@
 
 mod balancer;
 mod breaker;
+mod cache;
 mod memory;
 mod ratelimit;
 mod report;
@@ -27,6 +28,7 @@ const PARTS: &[Part] = &[
     ("retry", retry::run),
     ("balancer", balancer::run),
     ("memory", memory::run),
+    ("cache", cache::run),
 ];
 
 /// Counts what is allocated. It adds an addition or two to each allocation and nothing to anything else.
