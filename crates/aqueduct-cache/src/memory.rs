@@ -34,7 +34,7 @@ pub struct Memory<K, V> {
     config: Config,
     clock: Clock,
     /// What the shards that lead have chosen; [`role`] says who they are.
-    choices: Box<[Choice]>,
+    choice: Choice,
 }
 
 /// On cache lines of its own, so that threads on different shards do not slow each other down.
@@ -84,16 +84,16 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     pub fn with_clock(config: Config, clock: Clock) -> Self {
         let hasher = DefaultHashBuilder::default();
         let shards = config.shards();
-        let choices: Box<[_]> = (0..shards.min(LEADERS)).map(|_| Choice::default()).collect();
+        let choice = Choice::new(shards.min(LEADERS));
         let padded = |number: usize| {
             let capacity = share(config.capacity, number, shards);
-            let ranking = Ranking::new(config.eviction, capacity, role(&choices, &hasher, number));
+            let ranking = Ranking::new(config.eviction, capacity, role(&choice, &hasher, number));
             Padded { shard: Mutex::new(Shard::new(ranking, capacity)) }
         };
         let shards: Box<[_]> = (0..shards).map(padded).collect();
         // A power of two.
         let shift = 64 - shards.len().ilog2();
-        Self { shards, shift, hasher, config, clock, choices }
+        Self { shards, shift, hasher, config, clock, choice }
     }
 
     /// Inserts a value on the terms of the cache, in the place of what was there under its key.
@@ -141,7 +141,7 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     /// Takes everything out, shard by shard. What is known of how often keys were asked for is forgotten too.
     pub fn clear(&self) {
         for (number, shard) in self.shards.iter().enumerate() {
-            let role = role(&self.choices, &self.hasher, number);
+            let role = role(&self.choice, &self.hasher, number);
             let entries = lock(shard).clear(|capacity| Ranking::new(self.config.eviction, capacity, role));
             drop(entries);
         }
@@ -264,10 +264,10 @@ impl<K: Hash + Eq, V> fmt::Debug for Memory<K, V> {
     }
 }
 
-/// The first shards lead, each as many of the others as the next.
-fn role(choices: &[Choice], hasher: &DefaultHashBuilder, number: usize) -> Role {
-    let choice = choices[number % choices.len()].clone();
-    if number < choices.len() { Role::Leads(choice, hasher.hash_one(number)) } else { Role::Follows(choice) }
+/// The first shards lead, and the others follow.
+fn role(choice: &Choice, hasher: &DefaultHashBuilder, number: usize) -> Role {
+    let choice = choice.clone();
+    if number < LEADERS { Role::Leads(choice, hasher.hash_one(number)) } else { Role::Follows(choice) }
 }
 
 /// What a shard has of the capacity; the first ones have what does not divide.

@@ -1,10 +1,12 @@
 mod adaptive;
+mod choice;
 mod s3_fifo;
 mod sieve;
 mod sorted;
 mod tiny_lfu;
 
-pub(crate) use adaptive::{Adaptive, Choice, LEADERS, Role};
+pub(crate) use adaptive::{Adaptive, LEADERS, Role};
+pub(crate) use choice::Choice;
 pub(crate) use s3_fifo::S3Fifo;
 pub(crate) use sieve::Sieve;
 pub(crate) use sorted::Sorted;

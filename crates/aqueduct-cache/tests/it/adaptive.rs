@@ -110,7 +110,7 @@ fn it_learns_in_a_cache_of_heavy_entries_too() {
 
 #[test]
 fn shards_that_follow_others_serve_as_well_as_those_that_find_out_by_themselves() {
-    // 16 shards, of which 12 follow. The capacity of one is that of the tests above.
+    // 16 shards, of which 8 follow. The capacity of one is that of the tests above.
     let cache = Memory::new(Config::builder().capacity(16 * 250).shards(16).build().unwrap());
     let ask = |keys: &mut dyn Iterator<Item = u64>| {
         let before = cache.stats();
