@@ -14,7 +14,7 @@ use crate::levels::Levels;
 pub(crate) struct Validity {
     own: Numbered,
     shared: Numbered,
-    /// The session in which the levels were asked last; [`NEVER`] before the first time.
+    /// The session in which the levels were asked last; [`NEVER`] before the first time, [`ASKING`] while they are asked.
     asked_in: AtomicU64,
     /// Held while the levels are asked or told: one after the other.
     order: Mutex<Asked>,
@@ -29,6 +29,9 @@ struct Asked {
 
 /// No session.
 const NEVER: u64 = u64::MAX;
+
+/// No session either: those are odd, or nought.
+const ASKING: u64 = u64::MAX - 1;
 
 #[derive(Default)]
 struct Numbered {
@@ -95,9 +98,13 @@ impl Validity {
             self.own.merge(&known);
             asked.disk = true;
         }
-        // Before the question: what is invalidated while it is under way makes it be asked again.
-        self.asked_in.store(session, Ordering::SeqCst);
-        let Some(shared) = levels.shared() else { return true };
+        // Nobody takes what is known here for all there is before the answer has come; and what is invalidated while the
+        // question is under way makes it be asked again.
+        self.asked_in.store(ASKING, Ordering::SeqCst);
+        let Some(shared) = levels.shared() else {
+            self.asked_in.store(session, Ordering::SeqCst);
+            return true;
+        };
         let Some(theirs) = shared.invalidations(namespace).await else {
             self.ask_again();
             return false;
@@ -114,6 +121,8 @@ impl Validity {
             // It has lost them. What this process is about to store there would be younger than what others invalidate.
             self.write_to_shared(levels, namespace, &Scope::All).await;
         }
+        // Unless somebody has said meanwhile that there is more to know.
+        let _ = self.asked_in.compare_exchange(ASKING, session, Ordering::SeqCst, Ordering::SeqCst);
         true
     }
 

@@ -117,6 +117,27 @@ async fn a_process_that_comes_later_knows_what_was_invalidated_before() {
     one.until("a", Some(3)).await;
 }
 
+/// Who came second found the question under way, took that for an answer, and was given what is old.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_who_ask_a_process_that_comes_later_at_once_know_it() {
+    let server = server_with(&[]);
+    let one = Process::on(&server);
+    let keys: Vec<String> = (0..200).map(|key| key.to_string()).collect();
+    for key in &keys {
+        one.set(key, 1).await;
+    }
+    one.space.invalidate_all().await;
+    for round in 0..20 {
+        let later = Process::on(&server);
+        let mut askers = tokio::task::JoinSet::new();
+        for key in keys.clone() {
+            let space = later.space.clone();
+            askers.spawn(async move { space.get(key).await.map(|value| *value) });
+        }
+        assert_eq!(askers.join_all().await, [None; 200], "round {round}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_who_want_the_same_make_one_load_and_one_write() {
     let server = server_with(&[]);
