@@ -31,7 +31,7 @@ pub(crate) struct Inner<V> {
     name: Box<str>,
     config: NamespaceConfig,
     memory: Memory<Box<[u8]>, Held<V>>,
-    flights: Flights<Outcome<V>>,
+    flights: Flights<Landed<V>>,
     writes: Writes,
     validity: Validity,
     levels: Arc<Levels>,
@@ -78,6 +78,14 @@ impl<'a> SetOptions<'a> {
 /// What comes of a load: the value, none, or an error.
 type Outcome<V> = Result<Option<V>, LoadError>;
 
+/// What somebody has left for those who waited.
+#[derive(Clone)]
+struct Landed<V> {
+    outcome: Outcome<V>,
+    /// It was there, on a level below memory: whoever waited for it has hit.
+    is_found: bool,
+}
+
 /// A key that is longer is not kept.
 const KEY_BYTES_MAX: usize = 1 << 16;
 
@@ -119,6 +127,16 @@ impl<V: Clone + Send + Sync + 'static> Namespace<V> {
     /// Dropped, nothing has changed.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Option<V> {
         self.0.get(key.as_ref()).await
+    }
+
+    /// Gives the value under a key even where its time is over, as long as it is [held](crate::NamespaceBuilder::stale): for one
+    /// whose own load has failed. It counts as stale, and neither as hit nor as miss.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get`](Self::get).
+    pub async fn get_stale(&self, key: impl AsRef<[u8]>) -> Option<V> {
+        self.0.get_stale(key.as_ref()).await
     }
 
     /// Gives the values under several keys, in their order: each level is asked once for all that is missing.

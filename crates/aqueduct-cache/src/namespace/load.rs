@@ -7,8 +7,8 @@ use aqueduct_core::Clock;
 
 use crate::error::LoadError;
 
-use super::held::{Found, Held, for_ever};
-use super::{Inner, Outcome, SetOptions};
+use super::held::{Found, Held, Source, for_ever};
+use super::{Inner, Landed, Outcome, SetOptions};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(crate) async fn get_or_load(
@@ -23,19 +23,25 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
         let seat = self.flights.board(key);
         let turn = seat.turn().await;
-        if let Some(outcome) = turn.outcome() {
-            self.counts.joined.increment();
-            self.counts.misses.increment();
-            return outcome;
+        if let Some(landed) = turn.outcome() {
+            if landed.is_found {
+                // It is in memory by now.
+                self.counts.hit(Source::Memory);
+            } else {
+                self.counts.joined.increment();
+                self.counts.misses.increment();
+            }
+            return landed.outcome;
         }
         turn.lead();
         let stale = match self.look(key).await {
             Found::Fresh(held, source) => {
                 self.counts.hit(source);
-                turn.land(Ok(held.value.clone()));
+                turn.land(Landed { outcome: Ok(held.value.clone()), is_found: true });
                 return Ok(held.value);
             }
-            Found::Stale(held) => Some(held.value),
+            // What was stored under another configuration may be held for longer than this one wants it.
+            Found::Stale(held) if !self.config.stale.is_zero() => Some(held.value),
             _ => None,
         };
         self.counts.misses.increment();
@@ -57,7 +63,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
                 }
             }
         };
-        turn.land(outcome.clone());
+        turn.land(Landed { outcome: outcome.clone(), is_found: false });
         outcome
     }
 
@@ -80,7 +86,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             Ok(value) => {
                 let options = SetOptions::new();
                 self.write(key, value.clone(), options, begun, Some(&|| turn.is_overtaken())).await;
-                turn.land(Ok(value));
+                turn.land(Landed { outcome: Ok(value), is_found: false });
             }
             Err(_) => {
                 self.counts.load_failures.increment();

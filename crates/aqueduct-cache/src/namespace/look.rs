@@ -26,6 +26,16 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
     }
 
+    pub(super) async fn get_stale(&self, key: &[u8]) -> Option<V> {
+        let held = match self.look(key).await {
+            Found::Fresh(held, _) => held,
+            Found::Stale(held) if !self.config.stale.is_zero() => held,
+            _ => return None,
+        };
+        self.counts.stale.increment();
+        held.value
+    }
+
     pub(super) async fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<V>> {
         let mut values = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();

@@ -93,6 +93,46 @@ async fn what_memory_has_no_room_for_is_found_on_the_disk() {
 }
 
 #[tokio::test]
+async fn all_who_waited_for_what_was_on_the_disk_have_hit() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let cache = on_disk(folder.path(), &Clock::system());
+        space(&cache, 10).set("k", Json::new(7)).await;
+        cache.close().await;
+    }
+    let cache = on_disk(folder.path(), &Clock::system());
+    let space = space(&cache, 10);
+    let load = || async { Err::<Json<u64>, _>("nobody has to load") };
+    let all = futures_util::future::join_all((0..100).map(|_| space.get_with("k", load))).await;
+    assert!(all.into_iter().all(|value| *value.unwrap() == 7));
+    let stats = space.stats();
+    assert_eq!((stats.hits, stats.misses, stats.joined, stats.level_hits.disk), (100, 0, 0, 1));
+}
+
+#[tokio::test]
+async fn what_is_held_is_given_stale_where_the_namespace_of_now_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, hand) = clock();
+    let config = |stale| NamespaceConfig::builder().ttl(SECOND).stale(stale).build().unwrap();
+    let failing = || async { Err::<Json<u64>, _>("the service is down") };
+    {
+        let cache = on_disk(folder.path(), &clock);
+        let space = cache.namespace("n", config(10 * SECOND)).unwrap();
+        space.set("k", Json::new(7)).await;
+        hand.advance(2 * SECOND);
+        assert_eq!(space.get("k").await.map(|value: Json<u64>| *value), None);
+        assert_eq!(space.get_stale("k").await.map(|value| *value), Some(7));
+        assert_eq!((space.stats().stale, space.stats().hits), (1, 0));
+        assert_eq!(*space.get_with("k", failing).await.unwrap(), 7);
+        cache.close().await;
+    }
+    let cache = on_disk(folder.path(), &clock);
+    let space = cache.namespace("n", config(Duration::ZERO)).unwrap();
+    assert_eq!(space.get_stale("k").await.map(|value: Json<u64>| *value), None);
+    assert!(space.get_with("k", failing).await.is_err());
+}
+
+#[tokio::test]
 async fn a_value_that_is_too_large_for_the_disk_is_in_memory_and_hides_nothing_old() {
     let folder = tempfile::tempdir().unwrap();
     let cache = on_disk(folder.path(), &Clock::system());
