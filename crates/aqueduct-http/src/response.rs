@@ -25,6 +25,12 @@ impl Response {
         Self { status, headers, body, url }
     }
 
+    /// Puts together again what was taken apart and kept elsewhere; `None` where the address is none.
+    #[must_use]
+    pub fn from_parts(status: StatusCode, headers: HeaderMap, body: Bytes, url: &str) -> Option<Self> {
+        Some(Self::new(status, headers, body, Url::parse(url).ok()?))
+    }
+
     /// What the server says came of it.
     #[must_use]
     pub fn status(&self) -> StatusCode {
