@@ -162,7 +162,9 @@ impl Store {
         for segment in spent {
             self.drop_segment(&mut writer, &segment)?;
         }
-        self.make_room(&mut writer, 0, 0)
+        self.make_room(&mut writer, 0, 0)?;
+        self.counts.bytes.store(writer.bytes + writer.notes.bytes(), Ordering::Relaxed);
+        Ok(())
     }
 
     pub(super) fn get(&self, digest: &Digest) -> Option<Stored> {

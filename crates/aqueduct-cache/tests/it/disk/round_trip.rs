@@ -253,3 +253,17 @@ fn outside_of_a_runtime_it_works_where_it_is_polled() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(matches!(set.as_mut().poll(&mut context), std::task::Poll::Ready(Ok(()))));
 }
+
+#[tokio::test]
+async fn how_much_there_is_is_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = {
+        let disk = open(folder.path());
+        disk.set(at(b"k"), &value("v".repeat(1_000))).await.unwrap();
+        disk.close().await;
+        disk.stats()
+    };
+    let after = open(folder.path()).stats();
+    assert_eq!((after.entries, after.bytes), (1, before.bytes));
+    assert!(after.bytes > 1_000, "{after:?}");
+}
