@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod cache;
 mod cases;
 mod demo;
 mod letters;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::cache::{Cache, Invalidate};
 pub(crate) use self::cases::Test;
 pub(crate) use self::demo::{Demo, DemoBackend, DemoPart};
 pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
@@ -46,6 +48,9 @@ pub(crate) enum Command {
     /// Looks at the places that a pipeline can be taken back to
     #[command(subcommand)]
     Checkpoint(Checkpoint),
+    /// Tells what the cache of a pipeline has saved, and takes away what is in it
+    #[command(subcommand)]
+    Cache(Cache),
     /// Removes what a pipeline does not need any more; with --all everything, so that it starts over
     Clean(Clean),
     /// Looks after what a pipeline has stored

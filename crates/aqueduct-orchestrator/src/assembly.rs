@@ -3,6 +3,7 @@
 mod alert;
 mod assert;
 mod budget;
+mod cached;
 mod dedupe;
 mod exec;
 mod filter;
@@ -11,6 +12,7 @@ mod route;
 mod sample;
 mod source;
 mod split;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -20,16 +22,14 @@ use aqueduct_stream::{
     StdoutSink,
 };
 
+use self::waiting::Waiting;
 use crate::allowance::Allowance;
+use crate::caches::Caches;
 use crate::connectors::backend::Backend;
-use crate::connectors::figures::Figures;
 use crate::connectors::http::sink::HttpSink;
-use crate::connectors::http::stage::Http;
-use crate::connectors::model::{Asked, Model};
 use crate::request::RunRequest;
 use crate::spec::{
-    Guarantee, HttpSinkSpec, HttpSpec, ModelSpec, OnError, PipelineSpec, RetrySpec, SinkKind, StageKind,
-    StageSpec,
+    Guarantee, HttpSinkSpec, InnerSpec, OnError, PipelineSpec, RetrySpec, SinkKind, StageKind, StageSpec,
 };
 
 /// Builds the pipeline that a file describes. Nothing is opened or read yet.
@@ -43,11 +43,24 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     };
     let faults = request.faults.clone();
     let (progress, shutdown) = (Arc::clone(&request.progress), request.shutdown.clone());
-    let backends: Vec<Arc<Backend>> =
-        spec.backends.iter().map(|backend| Backend::new(backend, spec, &request)).collect();
-    let allowances: Vec<_> = spec.budget.iter().map(Allowance::new).collect();
+    let caches = Caches::new(spec, &request);
+    let waiting = Waiting {
+        spec,
+        clock: clock.clone(),
+        programs,
+        progress,
+        backends: spec
+            .backends
+            .iter()
+            .map(|backend| Backend::new(backend, spec, &request, &caches))
+            .collect(),
+        allowances: spec.budget.iter().map(Allowance::new).collect(),
+        caches,
+        is_played: !request.stand_in.is_empty(),
+    };
+    let backends = &waiting.backends;
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
-    pipeline = source::add(pipeline, spec, &backends);
+    pipeline = source::add(pipeline, spec, backends);
     pipeline = pipeline.on_error(rule(spec.source.on_error));
     for stage in &spec.stages {
         pipeline = match &stage.kind {
@@ -86,46 +99,22 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 pipeline.stage(&stage.name, assert::Assert::new(when, message.as_deref()))
             }
             StageKind::Budget { draw, cost } => {
-                let budget = budget::Budget { allowance: Arc::clone(&allowances[*draw]), cost: cost.clone() };
+                let budget =
+                    budget::Budget { allowance: Arc::clone(&waiting.allowances[*draw]), cost: cost.clone() };
                 pipeline.ordered_stage(&stage.name, budget)
             }
             StageKind::Http(http) => {
-                let scope = format!("{}/{}/", spec.name, stage.name);
-                let http = Http {
-                    spec: HttpSpec::clone(http),
-                    backend: Arc::clone(&backends[http.backend]),
-                    allowance: http.draw.map(|draw| Arc::clone(&allowances[draw])),
-                    scope,
-                    progress: Arc::clone(&progress),
-                    figures: Figures::default(),
-                };
-                let journal = http.spec.journal;
-                let pipeline = pipeline.async_stage(&stage.name, http);
+                let journal = http.journal;
+                let pipeline = pipeline.async_stage(&stage.name, waiting.http(&stage.name, http));
                 if journal { pipeline.journalled() } else { pipeline }
             }
             StageKind::Model(model) => {
-                let allowance = |draw: Option<usize>| draw.map(|draw| Arc::clone(&allowances[draw]));
-                let model = Model {
-                    spec: ModelSpec::clone(model),
-                    backend: Arc::clone(&backends[model.backend]),
-                    pages: model.pages.map(|pages| Arc::clone(&backends[pages])),
-                    tokens: allowance(model.draw_tokens),
-                    allowance: allowance(model.draw),
-                    scope: format!("{}/{}/", spec.name, stage.name),
-                    clock: clock.clone(),
-                    progress: Arc::clone(&progress),
-                    figures: Figures::default(),
-                    asked: Asked::default(),
-                };
-                let journal = model.spec.journal;
-                let pipeline = pipeline.async_stage(&stage.name, model);
+                let journal = model.journal;
+                let pipeline = pipeline.async_stage(&stage.name, waiting.model(&stage.name, model));
                 if journal { pipeline.journalled() } else { pipeline }
             }
-            StageKind::Exec(exec) => {
-                let exec = exec::stage(spec, &stage.name, exec, &programs)
-                    .expect("the file's ranges lie within those of the stage");
-                pipeline.async_stage(&stage.name, exec)
-            }
+            StageKind::Exec(exec) => pipeline.async_stage(&stage.name, waiting.exec(&stage.name, exec)),
+            StageKind::Cached(spec) => pipeline.async_stage(&stage.name, waiting.cached(&stage.name, spec)),
         };
         pipeline = pipeline.rule(stage_rule(spec, stage));
         for (_, fault) in faults.iter().filter(|(name, _)| *name == stage.name) {
@@ -219,7 +208,11 @@ fn rule(on_error: OnError) -> Rule {
 fn stage_rule(spec: &PipelineSpec, stage: &StageSpec) -> aqueduct_stream::Rule {
     let mut rule = aqueduct_stream::Rule::new(rule(stage.on_error));
     // What calls a backend keeps to its rules, and three retries around three retries would be fifteen.
-    let calls = matches!(stage.kind, StageKind::Http(_) | StageKind::Model(_));
+    let calls = match &stage.kind {
+        StageKind::Http(_) | StageKind::Model(_) => true,
+        StageKind::Cached(cached) => !matches!(cached.of, InnerSpec::Exec(_)),
+        _ => false,
+    };
     let retry = stage.retry.unwrap_or(RetrySpec {
         attempts: if calls { 1 } else { rule.schedule.retries_max() + 1 },
         delay: aqueduct_stream::Rule::FIRST_DELAY,

@@ -27,7 +27,7 @@ use self::read::{Input, ScriptedFault, Which};
 use crate::assembly::assemble;
 use crate::error::ConfigErrors;
 use crate::inspect::ledger_path;
-use crate::request::RunRequest;
+use crate::request::{CacheReach, RunRequest};
 use crate::spec::{PipelineSpec, SourceKind};
 
 pub use self::read::{Case, CaseFileError, Cases};
@@ -141,8 +141,16 @@ pub async fn run_case(
     let (shutdown, signal) = Shutdown::new();
     let faults = case.faults.iter().map(|fault| (fault.stage.clone(), scripted(fault, &offsets))).collect();
     let Surroundings { search_path, stand_in } = surroundings;
-    let request =
-        RunRequest { clock, shutdown: signal, faults, search_path, stand_in, ..RunRequest::default() };
+    let request = RunRequest {
+        clock,
+        shutdown: signal,
+        faults,
+        search_path,
+        stand_in,
+        // A case begins with nothing and leaves nothing behind.
+        cache: CacheReach::Memory,
+        ..RunRequest::default()
+    };
     let pipeline = assemble(&spec, request);
     let ran = drive::drive(pipeline, &manual, &shutdown).await;
     let mut outcome = Outcome {

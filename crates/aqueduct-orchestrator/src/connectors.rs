@@ -1,5 +1,6 @@
 //! What goes over the network: backends, and what calls them.
 
+pub(crate) mod answers;
 pub(crate) mod backend;
 mod exchange;
 pub(crate) mod figures;

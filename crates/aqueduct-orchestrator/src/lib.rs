@@ -73,6 +73,7 @@
 
 mod allowance;
 mod assembly;
+mod caches;
 pub mod cases;
 mod clean;
 mod connectors;
@@ -93,19 +94,24 @@ mod upkeep;
 mod verify;
 
 pub use assembly::assemble;
+pub use caches::{
+    CacheAccount, CacheError, CacheTotals, DiskAccount, Invalidation, NamespaceTotals, cache_namespaces,
+    invalidate_cache, reset_cache_statistics,
+};
 pub use clean::{CleanError, CleanPlan, CleanScope, vacuum};
 pub use error::{ConfigError, ConfigErrors, CvssError, EvaluationError, ExpressionError, Place};
 pub use expression::{Engine, Expression, Type, Value, cvss_base_score, html_text};
 pub use file::{Inputs, Override};
 pub use inspect::{InspectError, Inspection, ledger_path};
 pub use redacted::Redacted;
-pub use request::RunRequest;
+pub use request::{CacheReach, RunRequest};
 pub use settings::{Origin, Ratio, Setting, SettingLine, Settings};
 pub use spec::{
-    AllowanceSpec, BackendSpec, Balance, ClientSpec, Concurrency, CsvSpec, ExecSpec, Feed, FilesSpec,
-    Guarantee, HttpSinkSpec, HttpSourceSpec, HttpSpec, Method, ModelShape, ModelSpec, OnError, Otherwise,
-    Paging, PipelineSpec, RetrySpec, Scope, SinkFormat, SinkKind, SinkSpec, SourceKind, SourceSpec,
-    StageKind, StageSpec, StandInSpec, StatusRange, Statuses, StdinSpec, Target,
+    AllowanceSpec, BackendSpec, Balance, CacheSpec, CachedSpec, ClientSpec, Concurrency, CsvSpec, ExecSpec,
+    Feed, FilesSpec, Guarantee, HttpSinkSpec, HttpSourceSpec, HttpSpec, InnerSpec, KeptSpec, Method,
+    ModelShape, ModelSpec, OnError, Otherwise, Paging, PipelineSpec, RetrySpec, Scope, SharedCacheSpec,
+    SinkFormat, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind, StageSpec, StandInSpec, StatusRange,
+    Statuses, StdinSpec, Target,
 };
 pub use template::Template;
 pub use upkeep::{Upkeep, UpkeepError, hold};

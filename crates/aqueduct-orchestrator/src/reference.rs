@@ -28,6 +28,10 @@ pub fn config_markdown() -> String {
          [cases](../guides/test-a-pipeline.md).\n",
     );
     for section in keys::sections() {
+        if section.heading == keys::OF_HEADING && section.of_type.is_some() {
+            // Said once below its common keys: they are those of the stages.
+            continue;
+        }
         let heading = match (section.heading, section.of_type) {
             ("the file", _) => "The file".to_owned(),
             (heading, Some(kind)) => format!("`{heading}` with `type = \"{kind}\"`"),
@@ -42,6 +46,11 @@ pub fn config_markdown() -> String {
         for Key { name, kind, absent, meaning } in section.keys {
             let _ = writeln!(text, "| `{name}` | {} | {} | {meaning} |", takes(*kind), held(*absent));
         }
+        if section.heading == keys::OF_HEADING {
+            text.push_str(
+                "\nThe other keys are those that a stage of this type has by itself, above, but for `keep` and `journal`.\n",
+            );
+        }
     }
     text.push_str(
         "\n## Environment\n\n\
@@ -51,6 +60,7 @@ pub fn config_markdown() -> String {
     for variable in VARIABLES {
         let takes = match variable.takes {
             Takes::Integer(least, most) => format!("integer, {least} to {most}"),
+            Takes::Nodes => "integer, 1 to 1024, or addresses, `redis://`, with commas between".to_owned(),
             Takes::Url(schemes) => {
                 format!(
                     "address, {}",

@@ -31,6 +31,18 @@ pub struct RunRequest {
     pub stderr_lines: Option<StderrLines>,
     /// The base URLs of what plays the services of the pipeline; none where they are called.
     pub stand_in: Vec<String>,
+    /// Where results are kept that the pipeline caches.
+    pub cache: CacheReach,
+}
+
+/// How far the cache of a run reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheReach {
+    /// As far as the file says.
+    #[default]
+    File,
+    /// Memory alone: nothing is read from or written to what other runs see. For looks and tests.
+    Memory,
 }
 
 impl Default for RunRequest {
@@ -47,6 +59,7 @@ impl Default for RunRequest {
             search_path: None,
             stderr_lines: None,
             stand_in: Vec::new(),
+            cache: CacheReach::File,
         }
     }
 }

@@ -103,7 +103,8 @@ fn value(sections: &[Section], heading: &str, key: &Key) -> Value {
 fn nested(sections: &[Section], heading: &str, key: &Key) -> Value {
     let list = format!("[[{}]]", key.name);
     let parent = heading.trim_matches(['[', ']']);
-    let single = [format!("[{}]", key.name), format!("[{parent}.{}]", key.name)];
+    // Its own before that of the file: both the file and a backend have a cache.
+    let single = [format!("[{parent}.{}]", key.name), format!("[{}]", key.name)];
     if sections.iter().any(|section| section.heading == list) {
         let each = table(sections, &list);
         let many = json!({ "type": "array", "items": each });

@@ -93,6 +93,10 @@ pub(crate) mod defaults {
     pub(crate) const MEMORY_CACHE_ENTRIES: u64 = 1_000;
     /// Requirement B10.
     pub(crate) const CACHE_NODES: u64 = 3;
+    /// What the level on disk has by itself, which says why.
+    pub(crate) const CACHE_DISK_BYTES: u64 = 1 << 30;
+    /// Long enough for most runs to ask once for what they need, short enough that nobody wonders the next day.
+    pub(crate) const CACHE_TTL_SECONDS: f64 = 300.0;
 }
 
 /// A value and where it came from.
@@ -175,11 +179,12 @@ pub struct Settings {
     pub allowed_dead_letter_ratio: Setting<Ratio>,
     /// The data folder, relative to the pipeline file. Default `.aqueduct/` and the pipeline's name.
     pub data_dir: Setting<Redacted>,
-    /// Entries of the first cache level. Default 1,000. Kept for the cache, which does not exist yet.
+    /// The most results in memory of a stage that caches and does not say. Default 1,000.
     pub memory_cache_entries: Setting<usize>,
-    /// Nodes of the distributed cache. Default 3. Kept for the cache, which does not exist yet.
-    pub cache_nodes: Setting<usize>,
-    /// The Redis server, if one is set. Kept for the stores and caches on Redis, which do not exist yet.
+    /// Nodes of a cache that is spread over several, as the environment says it: a number, or addresses. Default 3, for a
+    /// file that asks for nodes and does not say how many. [`CacheSpec::shared`](crate::CacheSpec::shared) has what is used.
+    pub cache_nodes: Setting<Redacted>,
+    /// The Redis server of the environment, if one is set.
     pub redis_url: Option<Setting<Redacted>>,
     /// The OTLP collector, if one is set. Kept for telemetry, which does not exist yet.
     pub otel_endpoint: Option<Setting<Redacted>>,
@@ -210,7 +215,7 @@ impl Settings {
             origin: self.max_elapsed.origin.clone(),
         };
         let unset =
-            |name| SettingLine { name, value: "unset".to_owned(), origin: Origin::Default, used: false };
+            |name, used| SettingLine { name, value: "unset".to_owned(), origin: Origin::Default, used };
         vec![
             line("run.workers", &self.workers, true),
             line("run.batch_size", &self.batch_size, true),
@@ -222,12 +227,14 @@ impl Settings {
             line("run.allowed_dead_letter_ratio", &self.allowed_dead_letter_ratio, true),
             line("data_dir", &self.data_dir, true),
             line("BATCH_SIZE (writes)", &self.write_size, true),
-            line("MEMORY_CACHE_SIZE", &self.memory_cache_entries, false),
-            line("AQUEDUCT_CACHE_NODES", &self.cache_nodes, false),
-            self.redis_url.as_ref().map_or_else(|| unset("REDIS_URL"), |url| line("REDIS_URL", url, false)),
+            line("MEMORY_CACHE_SIZE", &self.memory_cache_entries, true),
+            line("AQUEDUCT_CACHE_NODES", &self.cache_nodes, true),
+            self.redis_url
+                .as_ref()
+                .map_or_else(|| unset("REDIS_URL", true), |url| line("REDIS_URL", url, true)),
             self.otel_endpoint
                 .as_ref()
-                .map_or_else(|| unset("OTEL_ENDPOINT"), |url| line("OTEL_ENDPOINT", url, false)),
+                .map_or_else(|| unset("OTEL_ENDPOINT", false), |url| line("OTEL_ENDPOINT", url, false)),
         ]
     }
 }
@@ -284,7 +291,10 @@ pub(crate) fn resolve(
         window_bytes: size(integer(written.window_bytes, &[], defaults::WINDOW_BYTES)),
         window_items: size(integer(written.window_items, &[], defaults::WINDOW_ITEMS)),
         memory_cache_entries: size(integer(None, &["MEMORY_CACHE_SIZE"], defaults::MEMORY_CACHE_ENTRIES)),
-        cache_nodes: size(integer(None, &["AQUEDUCT_CACHE_NODES"], defaults::CACHE_NODES)),
+        cache_nodes: variables.text("AQUEDUCT_CACHE_NODES").map_or_else(
+            || Setting { value: Redacted::plain(defaults::CACHE_NODES.to_string()), origin: Origin::Default },
+            |nodes| variable("AQUEDUCT_CACHE_NODES", nodes),
+        ),
         max_elapsed: map(
             join(written.max_elapsed_seconds, None, defaults::MAX_ELAPSED_SECONDS),
             Duration::from_secs_f64,

@@ -1,6 +1,7 @@
 //! What a pipeline file means: checked, complete, ready to be assembled.
 
 mod backend;
+mod cache;
 mod model;
 
 use std::fmt;
@@ -19,6 +20,7 @@ pub use self::backend::{
     AllowanceSpec, BackendSpec, Balance, ClientSpec, Concurrency, HttpSinkSpec, HttpSourceSpec, HttpSpec,
     Method, Paging, Scope, SinkFormat, StandInSpec, StatusRange, Statuses, Target,
 };
+pub use self::cache::{CacheSpec, CachedSpec, InnerSpec, KeptSpec, SharedCacheSpec};
 pub use self::model::{ModelShape, ModelSpec};
 
 /// A pipeline, checked. Every default is filled in, every expression compiled, every name resolved.
@@ -36,6 +38,8 @@ pub struct PipelineSpec {
     pub backends: Vec<BackendSpec>,
     /// What a run may use, by the order of the file.
     pub budget: Vec<AllowanceSpec>,
+    /// Where results are kept that are not asked for again.
+    pub cache: CacheSpec,
     /// What happens to them, in order.
     pub stages: Vec<StageSpec>,
     /// Where they go; at least one of them takes the items themselves.
@@ -324,6 +328,8 @@ pub enum StageKind {
         /// How much; without it, 1.
         cost: Option<Arc<Expression>>,
     },
+    /// Does another stage for keys that are not in the cache.
+    Cached(Box<CachedSpec>),
 }
 
 /// What becomes of an item for which no route holds.
@@ -373,11 +379,12 @@ impl StageKind {
             Self::Dedupe { key, .. } => vec![key],
             Self::Sample { key, .. } => key.as_deref().into_iter().collect(),
             Self::Http(http) => http.expressions(),
-            Self::Model(model) => {
-                let optional = model.text.as_deref().into_iter().chain(model.read_url.as_deref());
-                std::iter::once(&*model.prompt).chain(optional).collect()
-            }
+            Self::Model(model) => model.expressions(),
             Self::Budget { cost, .. } => cost.as_deref().into_iter().collect(),
+            Self::Cached(cached) => {
+                let own = std::iter::once(&*cached.key).chain(cached.tags.as_deref());
+                own.chain(cached.of.expressions()).collect()
+            }
             Self::Split { .. } | Self::Exec(_) => Vec::new(),
         }
     }

@@ -126,6 +126,14 @@ impl Template {
             .collect()
     }
 
+    /// What stands between its places, in their order.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &Redacted> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text),
+            Part::Place(_) => None,
+        })
+    }
+
     /// Tells what is wrong with it as a URL, if anything. With `relative` it is a path on a host that is known elsewhere.
     pub(crate) fn url_fault(&self, relative: bool) -> Option<String> {
         let Some(Part::Text(first)) = self.parts.first() else {

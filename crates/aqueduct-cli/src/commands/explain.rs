@@ -177,6 +177,12 @@ fn does(spec: &aqueduct_orchestrator::PipelineSpec, kind: &StageKind) -> String 
             let cost = cost.as_ref().map_or("1", |cost| cost.source());
             format!("draws {cost} of {} {} for each item", output::count(allowance.limit), allowance.name)
         }
+        StageKind::Cached(cached) => format!(
+            "once for each {} in {} s: {}",
+            cached.key.source(),
+            cached.kept.ttl.as_secs_f64(),
+            does(spec, &cached.of.kind())
+        ),
         StageKind::Assert { when, .. } => format!("fails unless {}", when.source()),
     }
 }

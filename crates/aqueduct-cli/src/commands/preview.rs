@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use aqueduct_orchestrator::{PipelineSpec, RunRequest, assemble};
+use aqueduct_orchestrator::{CacheReach, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::{Preview, PreviewItem};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -53,6 +53,8 @@ struct ShownAfter<'a> {
 /// Shows what each stage makes of the first items, and writes nothing.
 pub(super) async fn preview(spec: &PipelineSpec, flags: &Run, request: RunRequest) -> Exit {
     let items = flags.limit.map_or(ITEMS_DEFAULT, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    // What it finds out is for a look, and what runs have kept stays theirs.
+    let request = RunRequest { cache: CacheReach::Memory, ..request };
     let preview = match assemble(spec, request).preview(items).await {
         Ok(preview) => preview,
         Err(error) => {

@@ -102,6 +102,11 @@ fn a_flaky_service_is_called_as_its_page_says() {
 }
 
 #[test]
+fn a_lookup_is_cached_as_its_page_says() {
+    follow(&Folder::bare(), "cache-a-lookup.md");
+}
+
+#[test]
 fn the_example_of_the_page_about_cases_passes() {
     let folder = Folder::bare();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();

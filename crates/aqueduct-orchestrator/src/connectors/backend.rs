@@ -12,10 +12,12 @@ use aqueduct_policy::{Call, PolicyError, RefusedBy};
 use aqueduct_stream::{ConfigError, StageError};
 use serde_json::{Map, Value as Json};
 
+use super::answers::Answers;
 use super::exchange::{Exchange, ExchangeError, Outgoing};
 use super::figures::Figures;
 use super::rules::{self, Made};
 use super::stand_in::StandIn;
+use crate::caches::Caches;
 use crate::redacted::Redacted;
 use crate::request::RunRequest;
 use crate::spec::{BackendSpec, PipelineSpec, Scope};
@@ -31,6 +33,8 @@ pub(crate) struct Backend {
     metrics: Registry,
     /// What plays the services, if they are played.
     stand_in: Arc<StandIn>,
+    /// What is kept of its answers.
+    answers: Option<Arc<Answers>>,
     made: Mutex<Option<Arc<Made>>>,
 }
 
@@ -44,14 +48,22 @@ pub(crate) struct Answer {
 }
 
 impl Backend {
-    pub(crate) fn new(spec: &BackendSpec, pipeline: &PipelineSpec, request: &RunRequest) -> Arc<Self> {
+    pub(crate) fn new(
+        spec: &BackendSpec,
+        pipeline: &PipelineSpec,
+        request: &RunRequest,
+        caches: &Arc<Caches>,
+    ) -> Arc<Self> {
+        let stand_in = Arc::new(StandIn::new(request.stand_in.clone(), pipeline));
+        let answers = spec.cache.map(|kept| Answers::new(spec, kept, stand_in.plays(), caches));
         Arc::new(Self {
             spec: spec.clone(),
             folder: pipeline.folder.clone(),
             clock: request.clock.clone(),
             shutdown: request.shutdown.clone(),
             metrics: request.metrics.clone(),
-            stand_in: Arc::new(StandIn::new(request.stand_in.clone(), pipeline)),
+            stand_in,
+            answers,
             made: Mutex::default(),
         })
     }
@@ -89,7 +101,8 @@ impl Backend {
                 |endpoint: &Redacted| (endpoint.written().to_owned(), exchange(Some(endpoint.expose())));
             self.spec.endpoints.iter().map(each).collect()
         };
-        let new = rules::backend(&self.spec, endpoints, &self.clock, &self.metrics).map_err(misfit)?;
+        let new = rules::backend(&self.spec, endpoints, &self.clock, &self.metrics, self.answers.as_ref())
+            .map_err(misfit)?;
         Ok(Arc::clone(made.insert(Arc::new(new))))
     }
 
@@ -160,13 +173,15 @@ impl Backend {
             let call =
                 Call::new(outgoing.clone()).key(key.clone()).tenant(tenant.to_owned()).repeatable(repeatable);
             // The layers make a large future, and a stage moves its own about. A wait is rare, and its room would be in each.
-            let (reason, wait) = match Box::pin(made.call_counted(call)).await {
+            let result = Box::pin(made.call_counted(call)).await;
+            if let Err(error) = &result
+                && let Some(answer) = self.old_answer(outgoing, error, before).await
+            {
+                return Ok(answer);
+            }
+            let (reason, wait) = match result {
                 Ok(answered) => {
-                    let attempts = before + answered.attempts;
-                    let response = answered.response;
-                    let asked = self.stand_in.plays().then_some(&*outgoing.target);
-                    let url = asked.unwrap_or_else(|| response.url()).to_owned();
-                    return Ok(Answer { response, url, attempts });
+                    return Ok(self.answer(outgoing, answered.response, before + answered.attempts));
                 }
                 // The service refuses for its own quota: no failure of the item either, however often it says so.
                 Err(PolicyError::Failed { attempts, source }) if source.class() == ErrorClass::Overload => {
@@ -181,6 +196,43 @@ impl Backend {
             };
             figures.waited(wait);
             Box::pin(self.wait(&key, &reason, wait, until)).await?;
+        }
+    }
+
+    /// The answer that was good before, where the service gives none. A refusal for a quota, ours or the service's, is waited
+    /// for: it says nothing of the service.
+    async fn old_answer(
+        &self,
+        outgoing: &Outgoing,
+        error: &PolicyError<ExchangeError>,
+        before: u32,
+    ) -> Option<Answer> {
+        let answers = self.answers.as_ref()?;
+        let is_down = match error {
+            PolicyError::Failed { source, .. } => source.class() != ErrorClass::Overload,
+            PolicyError::Refused(refusal) => {
+                matches!(refusal.by, RefusedBy::Circuit | RefusedBy::Endpoint)
+            }
+            PolicyError::TimedOut { .. } | PolicyError::Deadline { .. } => true,
+        };
+        if !is_down {
+            return None;
+        }
+        let response = Box::pin(answers.stale(outgoing)).await?;
+        Some(self.answer(outgoing, response, before + error.attempts()))
+    }
+
+    fn answer(&self, outgoing: &Outgoing, response: Response, attempts: u32) -> Answer {
+        let asked = self.stand_in.plays().then_some(&*outgoing.target);
+        let url = asked.unwrap_or_else(|| response.url()).to_owned();
+        Answer { response, url, attempts }
+    }
+
+    /// Writes down what is kept. May be called more than once.
+    pub(crate) async fn close(&self) {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let (Some(answers), Some(made)) = (&self.answers, made) {
+            answers.close(&made.snapshot()).await;
         }
     }
 
@@ -201,7 +253,11 @@ impl Backend {
         if let Some(made) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
             let mut own = Map::new();
             own.insert("name".to_owned(), self.spec.name.as_str().into());
-            rules::write(&made.snapshot(), &mut own);
+            let snapshot = made.snapshot();
+            rules::write(&snapshot, &mut own);
+            if let Some(cache) = self.answers.as_ref().and_then(|answers| answers.figures(&snapshot)) {
+                own.insert("cache".to_owned(), cache.into());
+            }
             figures.insert("backend".to_owned(), own.into());
         }
     }

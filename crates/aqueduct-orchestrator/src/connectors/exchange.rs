@@ -25,6 +25,8 @@ pub(crate) struct Outgoing {
     pub(crate) statuses: Arc<Statuses>,
     /// Whether it may be sent again although it may have been carried out.
     pub(crate) repeatable: bool,
+    /// Whether an answer from the cache is as good as a new one. A source wants to know what is there now.
+    pub(crate) may_be_old: bool,
 }
 
 /// Sends a call to one endpoint, and says what its status means.

@@ -153,6 +153,7 @@ impl Model {
             body: Bytes::from(body.to_string()),
             statuses: Arc::clone(&self.spec.statuses),
             repeatable: true,
+            may_be_old: true,
         };
         let begun = self.clock.now();
         self.asked.total_requests.fetch_add(1, Ordering::Relaxed);
@@ -192,6 +193,7 @@ impl Model {
             body: Bytes::new(),
             statuses: Arc::new(Statuses::default()),
             repeatable: true,
+            may_be_old: true,
         };
         let answer = pages.call(&outgoing, "", Phase::Draining, &self.figures).await?;
         let page = answer
@@ -257,6 +259,13 @@ impl AsyncStage for Model {
     async fn open(&self) -> Result<(), ConfigError> {
         self.backend.ready()?;
         self.pages.as_ref().map_or(Ok(()), |pages| pages.ready().map(drop))
+    }
+
+    async fn close(&self) {
+        self.backend.close().await;
+        if let Some(pages) = &self.pages {
+            pages.close().await;
+        }
     }
 
     fn figures(&self) -> Map<String, Json> {

@@ -14,6 +14,7 @@ use aqueduct_ratelimit::Quota;
 use aqueduct_retry::{After, BudgetConfig, Growth, HedgeConfig, Jitter, Schedule};
 use serde_json::{Map, Value as Json};
 
+use super::answers::Answers;
 use super::exchange::{Exchange, Outgoing};
 use crate::spec::{BackendSpec, Balance, Concurrency, Scope};
 
@@ -26,6 +27,7 @@ pub(super) fn backend(
     endpoints: Vec<(String, Arc<Exchange>)>,
     clock: &Clock,
     metrics: &Registry,
+    answers: Option<&Arc<Answers>>,
 ) -> Result<Made, ConfigError> {
     let scope = match spec.scope {
         Scope::Backend => Shared::Shared,
@@ -59,7 +61,11 @@ pub(super) fn backend(
             After::Percentile { percentile: after.get(), samples_min: 20, window: Duration::from_mins(1) };
         policy = policy.hedge(HedgeConfig { after, extra_max: 1 });
     }
-    policy.build()?.over(endpoints.into_iter().map(|(name, exchange)| Endpoint::new(name, exchange)))
+    let endpoints = endpoints.into_iter().map(|(name, exchange)| Endpoint::new(name, exchange));
+    match answers {
+        Some(answers) => policy.cache(Arc::clone(answers) as _).build()?.over(endpoints),
+        None => policy.build()?.over(endpoints),
+    }
 }
 
 /// The share of a quota's time by which it is taken longer. Calls are counted where they arrive, and one that was

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Inputs;
+use super::cache;
 use super::keys::{self, Key};
 use super::pipeline::written;
 use super::reader::{Reader, Table};
@@ -107,6 +108,11 @@ impl Backends<'_, '_> {
         found
     }
 
+    /// What the environment says.
+    pub(super) fn variables(&self) -> &Variables {
+        self.variables
+    }
+
     /// Whether calls to it name a path on its endpoints.
     pub(super) fn has_endpoints(&self, index: usize) -> Option<bool> {
         self.specs.get(index)?.as_ref().map(|spec| !spec.endpoints.is_empty())
@@ -159,6 +165,19 @@ impl Backends<'_, '_> {
         let user_agent = optional(reader, table, &keys::USER_AGENT, |reader, key| reader.text(table, key));
         let root_certificate =
             optional(reader, table, &keys::ROOT_CERTIFICATE, |reader, key| reader.text(table, key));
+        let cache = optional(reader, table, &keys::BACKEND_CACHE, |reader, key| {
+            let entry = table.entry(key)?;
+            let Raw::Table(members) = &entry.value else {
+                let message = format!("cache is a section, found {}", entry.value.described());
+                let hint = "it is written [backend.cache]".to_owned();
+                reader.diagnostics.error(&entry.at, message, Some(hint));
+                return None;
+            };
+            let called = format!("[backend.cache] of {}", table.called);
+            let table = Table { members, at: Some(&entry.at), called: &called };
+            reader.check_keys(table, &[keys::BACKEND_CACHE_SECTION], &[]);
+            cache::kept(reader, table, self.variables)
+        });
         let size = |setting: Setting<u64>| Setting {
             value: usize::try_from(setting.value).unwrap_or(usize::MAX),
             origin: setting.origin,
@@ -234,6 +253,7 @@ impl Backends<'_, '_> {
             timeout: timeout?,
             deadline: deadline?,
             hedge_after: hedge_after?,
+            cache: cache?,
             client,
         })
     }

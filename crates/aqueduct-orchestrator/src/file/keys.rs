@@ -1,6 +1,7 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
 mod backend;
+mod cache;
 mod exec;
 mod flow;
 mod http;
@@ -14,6 +15,7 @@ mod stages;
 mod stand_in;
 
 pub(crate) use backend::*;
+pub(crate) use cache::*;
 pub(super) use exec::*;
 pub(super) use flow::*;
 pub(super) use http::*;
@@ -148,6 +150,12 @@ pub(super) const STAND_IN: Key = key(
     Absent::Words("all calls are real"),
     "a server of this process that plays the services of the pipeline, to try it without a network",
 );
+pub(super) const CACHE: Key = key(
+    "cache",
+    Kind::Section,
+    Absent::Words("memory and disk, where something is cached"),
+    "where stages of type `cached` and backends with a cache keep results",
+);
 pub(super) const RUN: Key =
     key("run", Kind::Section, Absent::Words("every default"), "how the pipeline runs");
 pub(super) const RETENTION: Key = key(
@@ -166,7 +174,10 @@ pub(super) const TEST: Key = key(
 pub(super) const TOP: Section = Section {
     heading: "the file",
     of_type: None,
-    keys: &[NAME, GUARANTEE, DATA_DIR, SOURCE, BACKEND, BUDGET, STAGE, SINK, RUN, RETENTION, STAND_IN, TEST],
+    keys: &[
+        NAME, GUARANTEE, DATA_DIR, SOURCE, BACKEND, BUDGET, CACHE, STAGE, SINK, RUN, RETENTION, STAND_IN,
+        TEST,
+    ],
 };
 
 /// Every section, in the order of the reference.
@@ -174,8 +185,12 @@ pub(crate) fn sections() -> Vec<Section> {
     let mut sections = vec![TOP, SOURCE_COMMON];
     sections.extend(SOURCES);
     sections.push(BACKEND_SECTION);
+    sections.push(BACKEND_CACHE_SECTION);
+    sections.push(CACHE_SECTION);
     sections.push(STAGE_COMMON);
     sections.extend(STAGES.iter().copied());
+    sections.push(OF_COMMON);
+    sections.extend(OF.iter().copied());
     sections.extend([RETRY, SINK_COMMON]);
     sections.extend(SINKS);
     sections.push(RUN_SECTION);

@@ -5,13 +5,13 @@ use super::reader::{Reader, Table};
 use super::references::Resolver;
 use super::sections::section;
 use super::tree::{At, Member, Raw};
-use super::{Inputs, backends, keys, retention, sinks, sources, stages, stand_in, ways};
+use super::{Inputs, backends, cache, keys, retention, sinks, sources, stages, stand_in, ways};
 use aqueduct_stream::Overflow;
 
 use crate::error::ConfigError;
 use crate::redacted::Redacted;
 use crate::settings::{self, Settings, Variables, Written, WrittenSettings};
-use crate::spec::{Guarantee, PipelineSpec, SourceSpec};
+use crate::spec::{Guarantee, PipelineSpec, SourceSpec, StageKind};
 
 /// Reads the whole tree. None when something is missing that an error was noted for.
 pub(super) fn read(
@@ -31,6 +31,10 @@ pub(super) fn read(
         .and_then(|table| sources::read(&mut reader, table, &mut backends));
     let sinks = sinks::read(&mut reader, top, &mut backends);
     let stages = stages::read(&mut reader, top, &sinks, &mut backends);
+    let is_cached = |stage: &crate::spec::StageSpec| matches!(stage.kind, StageKind::Cached(_));
+    let caches = stages.iter().flatten().any(is_cached)
+        || backends.specs.iter().flatten().any(|backend| backend.cache.is_some());
+    let cache = cache::read(&mut reader, top, inputs, &variables, caches);
     let settings = settings(&mut reader, top, name.as_deref().unwrap_or_default(), inputs, &variables);
     let overflow = overflow(&mut reader, top);
     let retention = retention::read(&mut reader, top);
@@ -56,6 +60,7 @@ pub(super) fn read(
         source,
         backends,
         budget,
+        cache,
         stages,
         sinks,
         settings,

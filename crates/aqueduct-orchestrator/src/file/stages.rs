@@ -1,5 +1,6 @@
 //! The stages of the file.
 
+mod cached;
 mod exec;
 mod flow;
 mod shape;
@@ -34,7 +35,28 @@ pub(super) fn read(
     let mut names = BTreeSet::new();
     let stages: Vec<Option<StageSpec>> =
         entries.iter().map(|entry| stage(reader, entry, &mut names, sinks, backends)).collect();
+    check_namespaces(reader, entries, &stages);
     stages.into_iter().collect()
+}
+
+/// Two stages that keep results under one name would count as one, and one of them could not be invalidated alone.
+fn check_namespaces(reader: &mut Reader<'_, '_>, entries: &[Entry], stages: &[Option<StageSpec>]) {
+    let mut known: Vec<(&str, &str)> = Vec::new();
+    for (entry, stage) in entries.iter().zip(stages) {
+        let Some(StageSpec { name, kind: StageKind::Cached(cached), .. }) = stage else { continue };
+        let namespace = cached.namespace.as_str();
+        if let Some((_, other)) = known.iter().find(|(known, _)| *known == namespace) {
+            let at = match &entry.value {
+                Raw::Table(members) => members.iter().find(|member| member.key == keys::CACHE_NAMESPACE.name),
+                _ => None,
+            };
+            let at = at.map_or(&entry.at, |member| &member.entry.at);
+            let message = format!("stage {name:?} has the namespace {namespace:?} of stage {other:?}");
+            let hint = "give each a namespace of its own".to_owned();
+            reader.diagnostics.error(at, message, Some(hint));
+        }
+        known.push((namespace, name));
+    }
 }
 
 fn stage(
@@ -74,6 +96,7 @@ fn stage(
                 "http" => calls::http(reader, table, name.as_deref(), backends),
                 "model" => calls::model(reader, table, name.as_deref(), backends),
                 "budget" => calls::budget(reader, table, backends),
+                "cached" => cached::cached(reader, table, name.as_deref(), backends),
                 _ => self::kind(reader, table, kind, sinks),
             }
         }

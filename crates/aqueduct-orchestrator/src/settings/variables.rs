@@ -26,6 +26,8 @@ pub(crate) enum Takes {
     Integer(u64, u64),
     /// An address with one of these schemes.
     Url(&'static [&'static str]),
+    /// A number of nodes, or their addresses.
+    Nodes,
 }
 
 /// Every variable.
@@ -67,16 +69,17 @@ pub(crate) const VARIABLES: [Variable; 14] = [
         takes: Takes::Integer(1, 1 << 32),
         default: "1000",
         key: None,
-        meaning: "entries of the first cache level",
-        used: false,
+        meaning: "the most results in memory of each `cached` stage, unless it says itself with `capacity`",
+        used: true,
     },
     Variable {
         name: "AQUEDUCT_CACHE_NODES",
-        takes: Takes::Integer(1, 1024),
+        takes: Takes::Nodes,
         default: "3",
-        key: None,
-        meaning: "nodes of the distributed cache",
-        used: false,
+        key: Some("cache.nodes"),
+        meaning: "nodes of a cache that is spread over several: so many in this process, or the addresses of servers; wins \
+                  over `REDIS_URL`, which is less specific. The default is for `nodes = \"local\"`",
+        used: true,
     },
     Variable {
         name: "MAX_REQUESTS_PER_MINUTE",
@@ -130,9 +133,9 @@ pub(crate) const VARIABLES: [Variable; 14] = [
         name: "REDIS_URL",
         takes: Takes::Url(&["redis", "rediss", "unix"]),
         default: "no Redis",
-        key: None,
-        meaning: "the Redis server; printed nowhere, it may hold a password",
-        used: false,
+        key: Some("cache.redis"),
+        meaning: "the Redis server through which pipelines share cached results; printed nowhere, it may hold a password",
+        used: true,
     },
     Variable {
         name: "OTEL_ENDPOINT",
@@ -157,8 +160,14 @@ impl Variables {
         self.integers.get(name).map(|value| (name, *value))
     }
 
+    /// How many nodes, where the variable says a number.
+    pub(crate) fn node_count(&self) -> Option<String> {
+        let nodes = self.texts.get("AQUEDUCT_CACHE_NODES")?.expose();
+        (!nodes.contains("://")).then(|| nodes.to_owned())
+    }
+
     /// A text.
-    pub(super) fn text(&self, name: &'static str) -> Option<Redacted> {
+    pub(crate) fn text(&self, name: &'static str) -> Option<Redacted> {
         self.texts.get(name).cloned()
     }
 
@@ -177,6 +186,23 @@ impl Variables {
                             name,
                             format!(
                                 "the value is {:?}, and must be an integer from {least} to {most}",
+                                shortened(&text)
+                            ),
+                        )),
+                    }
+                }
+                Takes::Nodes if text.contains("://") => {
+                    values.texts.insert(name, Redacted::new(format!("${{env:{name}}}"), text.trim()));
+                }
+                Takes::Nodes => {
+                    match text.trim().parse::<u16>().ok().filter(|count| (1..=1024).contains(count)) {
+                        Some(count) => {
+                            values.texts.insert(name, Redacted::plain(count.to_string()));
+                        }
+                        None => errors.push(wrong(
+                            name,
+                            format!(
+                                "the value is {:?}, and must be an integer from 1 to 1024, or addresses redis://HOST:PORT",
                                 shortened(&text)
                             ),
                         )),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::KeptSpec;
 use crate::expression::Expression;
 use crate::redacted::Redacted;
 use crate::settings::{Ratio, Setting};
@@ -43,6 +44,8 @@ pub struct BackendSpec {
     pub deadline: Duration,
     /// A second attempt begins where the first takes longer than this share of all did.
     pub hedge_after: Option<Ratio>,
+    /// For how long good answers to `GET` and `HEAD` are kept, and how many; without it, every call is made.
+    pub cache: Option<KeptSpec>,
     /// The connections.
     pub client: ClientSpec,
 }

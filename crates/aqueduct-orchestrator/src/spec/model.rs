@@ -51,6 +51,14 @@ pub struct ModelSpec {
     pub in_flight: usize,
 }
 
+impl ModelSpec {
+    /// The expressions in it.
+    pub(crate) fn expressions(&self) -> Vec<&Expression> {
+        let optional = self.text.as_deref().into_iter().chain(self.read_url.as_deref());
+        std::iter::once(&*self.prompt).chain(optional).collect()
+    }
+}
+
 /// How a model is asked and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelShape {

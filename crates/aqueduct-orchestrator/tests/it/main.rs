@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod backends;
+mod cached;
 mod calls;
 mod cvss;
 mod expression;

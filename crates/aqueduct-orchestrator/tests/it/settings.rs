@@ -95,7 +95,7 @@ fn checkpoint_interval_covers_the_file_and_defaults_to_10() {
 }
 
 #[test]
-fn memory_cache_size_is_kept_for_the_cache() {
+fn memory_cache_size_is_1000_by_default() {
     let read = |settings: &Settings| {
         (settings.memory_cache_entries.value as u64, settings.memory_cache_entries.origin.clone())
     };
@@ -108,14 +108,25 @@ fn memory_cache_size_is_kept_for_the_cache() {
 }
 
 #[test]
-fn aqueduct_cache_nodes_is_kept_for_the_cache() {
-    let read = |settings: &Settings| (settings.cache_nodes.value as u64, settings.cache_nodes.origin.clone());
-    assert_eq!(one(read, "", &[], &[]), (3, "default".to_owned()));
-    assert_eq!(
-        one(read, "", &[("AQUEDUCT_CACHE_NODES", "5")], &[]),
-        (5, "environment AQUEDUCT_CACHE_NODES".to_owned())
-    );
-    wrong_values("AQUEDUCT_CACHE_NODES", "1024");
+fn aqueduct_cache_nodes_is_a_number_or_a_list_of_addresses() {
+    let read = |variables: &[(&str, &str)]| {
+        let nodes = settings("", variables, &[]).expect("right settings").cache_nodes;
+        (nodes.value.to_string(), nodes.origin.to_string())
+    };
+    assert_eq!(read(&[]), ("3".to_owned(), "default".to_owned()));
+    let origin = "environment AQUEDUCT_CACHE_NODES".to_owned();
+    assert_eq!(read(&[("AQUEDUCT_CACHE_NODES", " 5 ")]), ("5".to_owned(), origin.clone()));
+    let list = "redis://:hunter2@a:6379,redis://b:6379";
+    assert_eq!(read(&[("AQUEDUCT_CACHE_NODES", list)]), ("${env:AQUEDUCT_CACHE_NODES}".to_owned(), origin));
+    for wrong in ["0", "1025", "-1", "many", "1.5"] {
+        assert_eq!(
+            settings("", &[("AQUEDUCT_CACHE_NODES", wrong)], &[]),
+            Err(format!(
+                "AQUEDUCT_CACHE_NODES: the value is {wrong:?}, and must be an integer from 1 to 1024, or addresses \
+                 redis://HOST:PORT"
+            ))
+        );
+    }
 }
 
 #[test]

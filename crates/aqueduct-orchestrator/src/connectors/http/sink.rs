@@ -90,6 +90,7 @@ impl HttpSink {
             body: Bytes::from(body),
             statuses: Arc::clone(&self.spec.statuses),
             repeatable: true,
+            may_be_old: false,
         };
         let Some(runtime) = self.runtime.clone() else {
             return Err(self.remote(StageError::new(ErrorClass::Internal, "the sink was not opened")));

@@ -141,6 +141,7 @@ impl HttpSource {
             body: Bytes::new(),
             statuses: Arc::clone(&self.spec.statuses),
             repeatable: true,
+            may_be_old: false,
         };
         let mut shutdown = context.shutdown.clone();
         let called = context.runtime.block_on(async {

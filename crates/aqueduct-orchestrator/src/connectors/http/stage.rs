@@ -70,6 +70,7 @@ impl Http {
             body,
             statuses: Arc::clone(&self.spec.statuses),
             repeatable: self.spec.repeatable,
+            may_be_old: true,
         })
     }
 
@@ -165,6 +166,10 @@ impl AsyncStage for Http {
 
     async fn open(&self) -> Result<(), ConfigError> {
         self.backend.ready().map(drop)
+    }
+
+    async fn close(&self) {
+        self.backend.close().await;
     }
 
     fn figures(&self) -> Map<String, Json> {

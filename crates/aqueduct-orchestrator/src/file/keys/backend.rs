@@ -1,6 +1,6 @@
 //! The keys of `[[backend]]`.
 
-use super::{Absent, Key, Kind, Section, key};
+use super::{Absent, BACKEND_CACHE, Key, Kind, Section, key};
 use crate::settings::defaults;
 
 pub(in crate::file) const BACKEND_NAME: Key =
@@ -179,6 +179,7 @@ pub(in crate::file) const BACKEND_SECTION: Section = Section {
         CALL_TIMEOUT_SECONDS,
         DEADLINE_SECONDS,
         HEDGE_AFTER_RATIO,
+        BACKEND_CACHE,
         POOL_HOSTS,
         CONNECTIONS_PER_HOST,
         CONNECT_TIMEOUT_SECONDS,

@@ -1,8 +1,8 @@
 //! The keys of `[[stage]]`.
 
 use super::{
-    ASSERT, Absent, BRANCH, BUDGET_STAGE, DEDUPE, EXEC, HTTP, Key, Kind, MODEL_STAGE, ON_ERROR, ROUTE,
-    SAMPLE, SPLIT, Section, key,
+    ASSERT, Absent, BRANCH, BUDGET_STAGE, CACHED, DEDUPE, EXEC, HTTP, Key, Kind, MODEL_STAGE, ON_ERROR,
+    ROUTE, SAMPLE, SPLIT, Section, key,
 };
 use crate::settings::defaults;
 
@@ -12,13 +12,14 @@ pub(in crate::file) const STAGE_TYPE: Key = key(
     "type",
     Kind::Choice(&[
         "map", "filter", "alert", "route", "dedupe", "split", "sample", "assert", "exec", "http", "model",
-        "budget",
+        "budget", "cached",
     ]),
     Absent::Required,
     "map: writes new fields; filter: lets items pass; alert: writes a record about some of them; route: sends items to \
      branches and sinks; dedupe: lets the first item of a key pass; split: makes an item \
      of each element of a list; sample: lets a share pass; assert: fails on items for which a condition does not hold; \
-     exec: gives items to a program; http: makes a call for each item; model: asks a language model; budget: draws on an allowance",
+     exec: gives items to a program; http: makes a call for each item; model: asks a language model; budget: draws on an allowance; \
+     cached: does another stage only for what is not in the cache",
 );
 pub(in crate::file) const STAGE_ON_ERROR: Key = key(
     "on_error",
@@ -101,4 +102,5 @@ pub(in crate::file) const STAGES: &[Section] = &[
     HTTP,
     MODEL_STAGE,
     BUDGET_STAGE,
+    CACHED,
 ];
