@@ -1,4 +1,7 @@
-use aqueduct_orchestrator::{BackendSpec, Otherwise, Scope, StageKind, Target, ledger_path};
+use aqueduct_orchestrator::{
+    BackendSpec, Otherwise, PipelineSpec, Scope, SharedCacheSpec, StageKind, Target, cache_namespaces,
+    ledger_path,
+};
 use aqueduct_stream::Horizon;
 use serde::Serialize;
 
@@ -13,6 +16,9 @@ struct Explained {
     guarantee: &'static str,
     ledger: String,
     source: String,
+    /// Where results are kept, where any are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<String>,
     stages: Vec<ExplainedStage>,
     sinks: Vec<ExplainedSink>,
 }
@@ -49,6 +55,7 @@ pub(super) fn explain(look: &Look) -> Exit {
         guarantee: weakest(&guarantees),
         ledger: ledger_path(&spec).display().to_string(),
         source: spec.source.kind.to_string(),
+        cache: cache(&spec),
         stages: spec
             .stages
             .iter()
@@ -94,6 +101,9 @@ fn print(explained: &Explained, source_rule: &str) {
     output::data_line(&format!("pipeline {}: {}", explained.pipeline, explained.guarantee));
     output::data_line(&format!("ledger   {}", explained.ledger));
     output::data_line(&format!("source   {} (input that is not an item: {source_rule})", explained.source));
+    if let Some(cache) = &explained.cache {
+        output::data_line(&format!("cache    {cache}"));
+    }
     for stage in &explained.stages {
         let branch = stage.branch.as_ref().map_or(String::new(), |branch| format!(" on branch {branch}"));
         output::data_line(&format!(
@@ -111,6 +121,22 @@ fn print(explained: &Explained, source_rule: &str) {
     }
 }
 
+/// The levels of the cache, and who has named the one that is shared.
+fn cache(spec: &PipelineSpec) -> Option<String> {
+    if cache_namespaces(spec).is_empty() {
+        return None;
+    }
+    let mut levels = vec!["memory".to_owned()];
+    if spec.cache.disk {
+        levels.push(format!("disk of at most {} bytes", output::count(spec.cache.disk_bytes_max)));
+    }
+    let shared = &spec.cache.shared;
+    if shared.value != SharedCacheSpec::None {
+        levels.push(format!("{} ({})", shared.value, shared.origin));
+    }
+    Some(levels.join(", "))
+}
+
 fn on_error(rule: aqueduct_orchestrator::OnError) -> &'static str {
     match rule {
         aqueduct_orchestrator::OnError::Stop => "stop",
@@ -120,7 +146,7 @@ fn on_error(rule: aqueduct_orchestrator::OnError) -> &'static str {
     }
 }
 
-fn does(spec: &aqueduct_orchestrator::PipelineSpec, kind: &StageKind) -> String {
+fn does(spec: &PipelineSpec, kind: &StageKind) -> String {
     match kind {
         StageKind::Map { keep, set } => {
             let kept = keep

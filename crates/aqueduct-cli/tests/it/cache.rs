@@ -152,8 +152,12 @@ fn a_dry_run_asks_and_keeps_nothing() {
 }
 
 #[test]
-fn explain_says_what_is_done_once() {
-    let call = folder().call(&["explain"]);
+fn explain_says_what_is_done_once_and_where_it_is_kept() {
+    let folder = folder();
+    let mut command = folder.command(&["explain"]);
+    let call = crate::support::Call::of(command.env("REDIS_URL", "redis://:hunter2@a").output().unwrap());
+    let levels = "cache    memory, disk of at most 1,073,741,824 bytes, redis ${env:REDIS_URL} (environment REDIS_URL)";
+    assert!(call.out.contains(levels) && !call.out.contains("hunter2"), "{}", call.out);
     let line = "stage    lookup: once for each item.project in 300 s: calls GET http://a.example/item/{item.project}";
     assert!(call.out.contains(line), "{}", call.out);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aqueduct_core::Clock;
 use aqueduct_orchestrator::{CacheReach, Inputs, PipelineSpec, RunRequest, assemble};
 use aqueduct_stream::{Report, RunFailure};
-use aqueduct_testkit::backend::{Backend, Begins, Builder, Dead, Ends, Outage, Script};
+use aqueduct_testkit::backend::{Backend, Begins, Builder, Dead, Ends, Latency, Outage, Script};
 use serde_json::Value;
 
 struct Place {
@@ -210,6 +210,36 @@ async fn another_stage_within_has_results_of_its_own() {
     assert_eq!(place.calls(), 40);
     let once = aqueduct_testkit::backend::score("7");
     assert_eq!(place.out()[7]["score"], 2.0 * once);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_plays_a_service_leaves_nothing_for_calls_that_are_real() {
+    let place = Place::with(Script::builder()).await;
+    let real = |file: String| {
+        let own =
+            format!("name = \"b\"\nendpoints = [{:?}]\nallow_private = true\n", place.backend.urls()[0]);
+        file.replace("name = \"b\"\n", &own).replace("http://a.example/", "/")
+    };
+    for (file, calls) in
+        [(real(looking_up(20, "", "", "")), [20, 40, 40]), (real(calling(20, "", "")), [60, 80, 80])]
+    {
+        place.run(&file).await.unwrap();
+        assert_eq!(place.calls(), calls[0]);
+        for calls in &calls[1..] {
+            place.run_with(&file, RunRequest::default()).await.unwrap();
+            assert_eq!(place.calls(), *calls);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_loads_are_under_way_as_the_stage_within_may_have() {
+    let latency = Latency { typical: Duration::from_millis(5), tail: None };
+    let place = Place::with(Script::builder().latency(latency)).await;
+    place.run(&looking_up(200, "", "in_flight = 2", "")).await.unwrap();
+    assert_all_looked_up(&place, 200);
+    assert!(place.backend.account().total.in_flight_max <= 2, "{:?}", place.backend.account().total);
+    assert_eq!(place.calls(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

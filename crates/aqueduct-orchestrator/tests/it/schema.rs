@@ -110,6 +110,21 @@ type = "exec"
 command = ["a", "", ""]
 env = { A = "" }
 timeout_seconds = 1
+[[stage]]
+name = "cached"
+type = "cached"
+key = "item.a"
+tags = "[item.a]"
+[stage.of]
+type = "http"
+url = "https://a.example/{item.a}"
+backend = "b"
+[[backend]]
+name = "b"
+[backend.cache]
+stale_seconds = 5
+[cache]
+disk = false
 [[sink]]
 name = "table"
 type = "sqlite"
@@ -155,6 +170,12 @@ fn a_file_with_every_type_fits_and_each_wrong_change_does_not() {
         ("ratio = 0.5", "ratio = 1.5"),
         ("command = [\"a\", \"\", \"\"]", "command = \"a\""),
         ("env = { A = \"\" }", "env = { A = 1 }"),
+        ("tags = \"[item.a]\"", "tag = \"a\""),
+        ("url = \"https://a.example/{item.a}\"", "url = \"https://a.example/{item.a}\"\nkeep = [\"a\"]"),
+        ("stale_seconds = 5", "disk = true"),
+        ("stale_seconds = 5", "stale_seconds = -1"),
+        ("disk = false", "disk = 0"),
+        ("disk = false", "ttl_seconds = 5"),
         ("table = \"t\"", ""),
         ("path = \"f\"", "path = \"\""),
         ("name = \"alerts\"\ntype = \"stdout\"", "name = \"alerts\"\ntype = \"stdout\"\npath = \"x\""),
