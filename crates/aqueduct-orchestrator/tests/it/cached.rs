@@ -460,17 +460,26 @@ async fn pipelines_share_results_through_redis_and_go_on_without_it() {
     let report = place.run(&one).await.unwrap();
     assert_eq!((place.calls(), &figure(&report, "cache")["layers"]), (20, &2.into()));
     std::fs::remove_file(place.path().join("one/ledger.db")).unwrap();
-    let report = place.run(&other).await.unwrap();
-    assert_all_looked_up(&place, 100);
-    let cache = figure(&report, "cache");
-    assert!(cache["shared_hits"].as_u64() >= Some(1), "{cache}");
-    assert_eq!(place.calls(), 20, "{cache}");
+    // A server that answers late costs a call and no more, and this machine may be busy: what counts is that the calls end.
+    let mut calls = place.calls();
+    loop {
+        let _ = std::fs::remove_file(place.path().join("other/ledger.db"));
+        let report = place.run(&other).await.unwrap();
+        assert_all_looked_up(&place, 100);
+        if place.calls() == calls {
+            let cache = figure(&report, "cache");
+            assert_eq!(cache["shared_hits"], 20, "{cache}");
+            break;
+        }
+        calls = place.calls();
+        assert!(clock.now().since(begun) < LONG, "nothing is shared");
+    }
     redis.kill().unwrap();
     for folder in ["one", "other"] {
         let _ = std::fs::remove_file(place.path().join(folder).join("ledger.db"));
     }
     let report = place.run(&one).await.unwrap();
-    assert_eq!((report.counts.delivered, place.calls()), (100, 40));
+    assert_eq!((report.counts.delivered, place.calls()), (100, calls + 20));
     assert_all_looked_up(&place, 100);
     assert!(clock.now().since(begun) < LONG, "nobody waits for a server that is away");
 }
@@ -504,7 +513,10 @@ async fn a_backend_keeps_good_answers_to_get_and_the_next_run_has_them() {
         let cache = &backend["cache"];
         assert_eq!((&cache["name"], &cache["layers"]), (&"backend:b".into(), &2.into()));
         assert_eq!(cache["sets"], if run == 0 { 20 } else { 0 }, "{backend}");
-        assert!(cache["hits"].as_u64() >= Some(if run == 0 { 1 } else { 200 }), "{backend}");
+        let [hits, misses, joined] = ["hits", "misses", "joined"].map(|name| cache[name].as_u64().unwrap());
+        // Who comes while the call is under way waits for it, who comes later hits.
+        let made = if run == 0 { 20 } else { 0 };
+        assert_eq!((hits + joined, misses - joined), (200 - made, made), "{backend}");
     }
 }
 
