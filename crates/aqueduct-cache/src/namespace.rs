@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::held::Held;
-pub(crate) use self::held::Source;
 pub(crate) use self::resident::Resident;
 use crate::config::NamespaceConfig;
 use crate::error::{LoadError, PatternError};

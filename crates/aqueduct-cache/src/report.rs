@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::guard::{Guard, GuardStats};
 use crate::levels::Levels;
-use crate::namespace::Source;
 use crate::stats::{Stats, hit_rate_percent};
 
 /// What a namespace has done since it was made. Always counted; about two nanoseconds a request.
@@ -77,6 +76,14 @@ pub struct CacheStats {
     pub disk: Option<GuardStats>,
     /// What became of the shared level, where there is one.
     pub shared: Option<GuardStats>,
+}
+
+/// Which level answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Memory,
+    Disk,
+    Shared,
 }
 
 #[derive(Debug, Default)]

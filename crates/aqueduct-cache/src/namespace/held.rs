@@ -3,6 +3,8 @@ use std::time::Duration;
 
 use aqueduct_core::Instant;
 
+use crate::report::Source;
+
 /// An entry in memory.
 #[derive(Clone)]
 pub(super) struct Held<V> {
@@ -31,14 +33,6 @@ pub(super) enum Found<V> {
     /// It was the answer, and is better than none.
     Stale(Held<V>),
     Nothing,
-}
-
-/// Which level answered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    Memory,
-    Disk,
-    Shared,
 }
 
 impl<V> Found<V> {

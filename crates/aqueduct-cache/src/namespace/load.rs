@@ -6,8 +6,9 @@ use std::future::Future;
 use aqueduct_core::Clock;
 
 use crate::error::LoadError;
+use crate::report::Source;
 
-use super::held::{Found, Held, Source, for_ever};
+use super::held::{Found, Held, for_ever};
 use super::{Inner, Landed, Outcome, SetOptions};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {

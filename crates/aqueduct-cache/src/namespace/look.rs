@@ -7,9 +7,10 @@ use aqueduct_core::Instant;
 use crate::guard::Answer;
 use crate::level::Place;
 use crate::memory::Terms;
+use crate::report::Source;
 use crate::stored::Stored;
 
-use super::held::{Found, Held, Source, for_ever};
+use super::held::{Found, Held, for_ever};
 use super::{Inner, KEY_BYTES_MAX};
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {

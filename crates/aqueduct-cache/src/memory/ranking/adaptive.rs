@@ -109,7 +109,7 @@ struct Chooser {
     /// How many entries there may be, as far as is known of their weights.
     entries: usize,
     miniatures: Vec<Miniature>,
-    /// Of this epoch.
+    /// Of this round.
     counts: Counts,
 }
 
@@ -126,7 +126,7 @@ const SAMPLED_MAX: u64 = 64;
 const MINIATURE_ENTRIES_MAX: usize = 2_048;
 
 /// Requests for each entry between choices.
-const EPOCH: usize = 2;
+const ROUND: usize = 2;
 
 /// So many entries tell how heavy one is.
 const WEIGHED: usize = 128;
@@ -163,15 +163,15 @@ impl Chooser {
         }
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
-            self.end_epoch(nodes, choice);
+            self.end_round(nodes, choice);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn end_epoch<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) {
+    fn end_round<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) {
         choice.add(&std::mem::take(&mut self.counts));
-        self.left = self.epoch();
+        self.left = self.round();
         self.weigh(nodes, choice);
     }
 
@@ -184,8 +184,8 @@ impl Chooser {
         }
     }
 
-    fn epoch(&self) -> usize {
-        self.entries.saturating_mul(EPOCH)
+    fn round(&self) -> usize {
+        self.entries.saturating_mul(ROUND)
     }
 
     /// Guesses anew how many entries there may be, and begins again if that is far from what was thought.
@@ -208,7 +208,7 @@ impl Chooser {
         }
         let entries = usize::try_from(self.entries as u64 / self.sampled).unwrap_or(usize::MAX).max(1);
         self.miniatures = SHARES.iter().map(|&share| Miniature::new(entries, share)).collect();
-        (self.counts, self.left) = (Counts::default(), self.epoch());
+        (self.counts, self.left) = (Counts::default(), self.round());
         choice.forget();
     }
 }

@@ -21,7 +21,7 @@ struct Alone {
     counted: Mutex<Counted>,
 }
 
-/// What one shard has counted of its sample in an epoch.
+/// What one shard has counted of its sample in a round.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) asked: u32,
@@ -35,7 +35,7 @@ struct Counted {
     asked: Lately,
     hits: [Lately; SHARES.len()],
     current: usize,
-    /// How many epochs of shards were added since the last choice.
+    /// How many rounds of shards were added since the last choice.
     added: usize,
 }
 
@@ -53,14 +53,14 @@ impl Lately {
     }
 }
 
-/// What an epoch weighs against the next: half of it is forgotten in 34 epochs. What was seen long ago must count, or the
+/// What a round weighs against the next: half of it is forgotten in 34 rounds. What was seen long ago must count, or the
 /// choice follows each phase of a program when it is over.
 const KEPT: f64 = 0.98;
 
 /// The share of requests that another window must have hit more. A change costs hits itself.
 const CLEARLY: f64 = 0.015;
 
-/// The same for a moment: half of it is forgotten in three epochs,
+/// The same for a moment: half of it is forgotten in three rounds,
 const MOMENT: f64 = 0.8;
 /// and who is better by so much in it is so since the requests have become others: what was before counts no more.
 const BY_FAR: f64 = 0.1;
@@ -87,7 +87,7 @@ impl Choice {
         *counted = Counted { current: counted.current, ..Counted::default() };
     }
 
-    /// Adds the epoch of one shard. When there is one of each, or as many, it chooses anew.
+    /// Adds the round of one shard. When there is one of each, or as many, it chooses anew.
     pub(super) fn add(&self, counts: &Counts) {
         let mut counted = self.counted();
         counted.asked.add(counts.asked);
