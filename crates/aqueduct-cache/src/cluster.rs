@@ -25,7 +25,8 @@ use crate::error::ConfigError;
 use crate::guard::{Answer, Guard, GuardStats};
 use crate::invalidations::{Invalidations, Scope};
 use crate::level::{Level, LevelError, Listener, Place};
-use crate::local::{Local, drawn};
+use crate::levels::drawn;
+use crate::local::Local;
 use crate::stored::Stored;
 
 /// A [`Level`] of several nodes, each with its share of the keys.

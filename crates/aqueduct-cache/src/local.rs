@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aqueduct_core::Clock;
@@ -8,6 +7,7 @@ use async_trait::async_trait;
 use crate::config::Config;
 use crate::invalidations::{Invalidations, Scope};
 use crate::level::{Level, LevelError, Place};
+use crate::levels::drawn;
 use crate::memory::{Memory, Terms};
 use crate::stats::Stats;
 use crate::stored::Stored;
@@ -110,10 +110,4 @@ impl Level for Local {
 fn joined(place: Place<'_>) -> Vec<u8> {
     let length = place.namespace.len().to_le_bytes();
     [&length, place.namespace.as_bytes(), place.key].concat()
-}
-
-/// A number that is not drawn twice, and not nought.
-pub(crate) fn drawn() -> u64 {
-    // Each of these states has keys of its own, the first of a thread from the system.
-    RandomState::new().hash_one(0) | 1
 }

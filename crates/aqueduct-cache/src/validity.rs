@@ -1,6 +1,6 @@
 //! What of a namespace is still valid, as far as this process knows.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::Mutex;
@@ -16,13 +16,14 @@ pub(crate) struct Validity {
     shared: Numbered,
     /// The session in which the levels were asked last; [`NEVER`] before the first time, [`ASKING`] while they are asked.
     asked_in: AtomicU64,
+    /// Whether it is known what earlier runs have invalidated on the disk.
+    knows_disk: AtomicBool,
     /// Held while the levels are asked or told: one after the other.
     order: Mutex<Asked>,
 }
 
 #[derive(Default)]
 struct Asked {
-    disk: bool,
     /// What the shared level began to remember with; 0 before it has.
     origin: u64,
 }
@@ -46,6 +47,7 @@ impl Validity {
             own: Numbered::default(),
             shared: Numbered::default(),
             asked_in: AtomicU64::new(NEVER),
+            knows_disk: AtomicBool::new(false),
             order: Mutex::default(),
         }
     }
@@ -81,22 +83,28 @@ impl Validity {
         self.asked_in.load(Ordering::SeqCst) == session
     }
 
+    /// Tells whether what is on the disk can be judged. Before that it may be anything that an earlier run has invalidated.
+    pub(crate) fn knows_disk(&self) -> bool {
+        self.knows_disk.load(Ordering::SeqCst)
+    }
+
     /// Sees that what the levels know of invalidations is known here; `false` where the shared one does not answer.
     pub(crate) async fn ask(&self, levels: &Levels, namespace: &str) -> bool {
-        if self.is_up_to_date(levels.session()) {
+        let knows_disk = levels.disk().is_none() || self.knows_disk();
+        if knows_disk && self.is_up_to_date(levels.session()) {
             return true;
         }
         let mut asked = self.order.lock().await;
-        let session = levels.session();
-        if self.is_up_to_date(session) {
-            return true;
-        }
         if let Some(disk) = levels.disk()
-            && !asked.disk
+            && !self.knows_disk()
             && let Some(known) = disk.invalidations(namespace).await
         {
             self.own.merge(&known);
-            asked.disk = true;
+            self.knows_disk.store(true, Ordering::SeqCst);
+        }
+        let session = levels.session();
+        if self.is_up_to_date(session) {
+            return true;
         }
         // Nobody takes what is known here for all there is before the answer has come; and what is invalidated while the
         // question is under way makes it be asked again.

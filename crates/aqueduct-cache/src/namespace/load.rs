@@ -6,17 +6,21 @@ use std::future::Future;
 use aqueduct_core::Clock;
 
 use crate::error::LoadError;
+use crate::flights::Turn;
 use crate::report::Source;
 
 use super::held::{Found, Held, for_ever};
 use super::{Inner, Landed, Outcome, SetOptions};
+
+/// What a loader gives: a value, that there is none, or why it could not be had.
+type Loaded<V> = Result<Option<V>, Box<dyn Error + Send + Sync>>;
 
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(crate) async fn get_or_load(
         &self,
         key: &[u8],
         options: SetOptions<'_>,
-        load: impl Future<Output = Result<Option<V>, Box<dyn Error + Send + Sync>>>,
+        load: impl Future<Output = Loaded<V>>,
     ) -> Outcome<V> {
         if let Found::Fresh(held, source) = self.look_in_memory(key) {
             self.counts.hit(source);
@@ -46,23 +50,13 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             _ => None,
         };
         self.counts.misses.increment();
-        let begun = self.begin();
-        self.counts.loads.increment();
-        let outcome = match load.await {
-            Ok(value) => {
-                self.write(key, value.clone(), options, begun, Some(&|| turn.is_overtaken())).await;
+        let outcome = match (self.load(key, options, load, &turn).await, stale) {
+            (Ok(value), _) => Ok(value),
+            (Err(_), Some(value)) => {
+                self.counts.stale.increment();
                 Ok(value)
             }
-            Err(error) => {
-                self.counts.load_failures.increment();
-                match stale {
-                    Some(value) => {
-                        self.counts.stale.increment();
-                        Ok(value)
-                    }
-                    None => Err(LoadError::new(error)),
-                }
-            }
+            (Err(error), None) => Err(LoadError::new(error)),
         };
         turn.land(Landed { outcome: outcome.clone(), is_found: false });
         outcome
@@ -70,35 +64,39 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 
     /// Loads a value that nobody waits for. A load that fails leaves what is there as it is, to be tried again when half of the
     /// time that is left is over.
-    pub(crate) async fn load_ahead(
-        &self,
-        key: &[u8],
-        load: impl Future<Output = Result<Option<V>, Box<dyn Error + Send + Sync>>>,
-    ) {
+    pub(crate) async fn load_ahead(&self, key: &[u8], load: impl Future<Output = Loaded<V>>) {
         let seat = self.flights.board(key);
         let turn = seat.turn().await;
         if turn.outcome().is_some() {
             return;
         }
         turn.lead();
+        if let Ok(value) = self.load(key, SetOptions::new(), load, &turn).await {
+            turn.land(Landed { outcome: Ok(value), is_found: false });
+        } else if let Found::Fresh(held, _) = self.look_in_memory(key) {
+            let now = self.levels.clock.coarse();
+            let refresh_at = now.after(held.fresh_until.since(now) / 2);
+            let seen = self.writes.changes(key);
+            self.copy_up(key, Held { refresh_at, ..held }, seen, None).await;
+        }
+    }
+
+    /// Loads a value and writes it on every level.
+    async fn load(
+        &self,
+        key: &[u8],
+        options: SetOptions<'_>,
+        load: impl Future<Output = Loaded<V>>,
+        turn: &Turn<'_, Landed<V>>,
+    ) -> Loaded<V> {
         let begun = self.begin();
         self.counts.loads.increment();
-        match load.await {
-            Ok(value) => {
-                let options = SetOptions::new();
-                self.write(key, value.clone(), options, begun, Some(&|| turn.is_overtaken())).await;
-                turn.land(Landed { outcome: Ok(value), is_found: false });
-            }
-            Err(_) => {
-                self.counts.load_failures.increment();
-                if let Found::Fresh(held, _) = self.look_in_memory(key) {
-                    let now = self.levels.clock.coarse();
-                    let refresh_at = now.after(held.fresh_until.since(now) / 2);
-                    let seen = self.writes.changes(key);
-                    self.copy_up(key, Held { refresh_at, ..held }, seen, None).await;
-                }
-            }
+        let loaded = load.await;
+        match &loaded {
+            Ok(value) => self.write(key, value.clone(), options, begun, Some(turn)).await,
+            Err(_) => self.counts.load_failures.increment(),
         }
+        loaded
     }
 
     /// Gives what is fresh in memory, and whether it is time to load it again.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aqueduct_core::Instant;
 
-use crate::guard::Answer;
+use crate::guard::{Answer, Guard};
 use crate::level::Place;
 use crate::memory::Terms;
 use crate::report::Source;
@@ -13,18 +13,18 @@ use crate::stored::Stored;
 use super::held::{Found, Held, for_ever};
 use super::{Inner, KEY_BYTES_MAX};
 
+/// A key on its way down the levels, and what was found of it until now.
+struct Sought<'a, V> {
+    key: &'a [u8],
+    /// How often it had been written when the search began.
+    seen: u64,
+    found: Found<V>,
+}
+
 impl<V: Clone + Send + Sync + 'static> Inner<V> {
     pub(crate) async fn get(&self, key: &[u8]) -> Option<V> {
-        match self.look(key).await {
-            Found::Fresh(held, source) => {
-                self.counts.hit(source);
-                held.value
-            }
-            _ => {
-                self.counts.misses.increment();
-                None
-            }
-        }
+        let found = self.look(key).await;
+        self.count(found)
     }
 
     pub(super) async fn get_stale(&self, key: &[u8]) -> Option<V> {
@@ -38,111 +38,79 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     pub(super) async fn get_many(&self, keys: &[&[u8]]) -> Vec<Option<V>> {
-        let mut values = Vec::with_capacity(keys.len());
-        let mut missing = Vec::new();
-        for (at, key) in keys.iter().enumerate() {
-            let found = self.look_in_memory(key);
-            if let Found::Fresh(held, source) = found {
-                self.counts.hit(source);
-                values.push(held.value);
-            } else {
-                missing.push((at, *key, self.writes.changes(key), found));
-                values.push(None);
-            }
-        }
-        let is_heard = missing.is_empty() || self.ask().await;
-        let mut still = Vec::new();
-        for (at, key, seen, was) in missing {
-            match if let Found::Unsure(_) = was { self.look_in_memory(key) } else { was } {
-                Found::Fresh(held, source) => {
-                    self.counts.hit(source);
-                    values[at] = held.value;
-                }
-                found => still.push((at, key, seen, found)),
-            }
-        }
-        let mut missing = still;
-        if let Some(disk) = self.levels.disk()
-            && !missing.is_empty()
-        {
-            let wanted: Vec<&[u8]> = missing.iter().map(|(_, key, ..)| *key).collect();
-            let answers = disk.get_many(&self.name, &wanted).await;
-            let mut still = Vec::new();
-            for ((at, key, seen, was), answer) in missing.into_iter().zip(answers) {
-                match was.or(self.judge_disk(key, answer)) {
-                    Found::Fresh(held, source) => {
-                        self.counts.hit(source);
-                        values[at].clone_from(&held.value);
-                        self.copy_up(key, held, seen, None).await;
-                    }
-                    found => still.push((at, key, seen, found)),
-                }
-            }
-            missing = still;
-        }
-        if let Some(shared) = self.levels.shared()
-            && !missing.is_empty()
-        {
-            let wanted: Vec<&[u8]> = missing.iter().map(|(_, key, ..)| *key).collect();
-            let (edition, session) = (self.validity.edition(), self.levels.session());
-            let answers = if is_heard {
-                shared.get_many(&self.name, &wanted).await
-            } else {
-                wanted.iter().map(|_| Answer::Away).collect()
-            };
-            let mut still = Vec::new();
-            for ((at, key, seen, was), answer) in missing.into_iter().zip(answers) {
-                match self.by_shared(key, was, answer, (edition, session)) {
-                    (Found::Fresh(held, source), stored) => {
-                        self.counts.hit(source);
-                        values[at].clone_from(&held.value);
-                        self.copy_up(key, held, seen, stored).await;
-                    }
-                    (found, _) => still.push((at, key, seen, found)),
-                }
-            }
-            missing = still;
-        }
-        self.counts.misses.add(missing.len() as u64);
-        values
+        let mut sought: Vec<Sought<'_, V>> = keys.iter().map(|key| self.seek(key)).collect();
+        self.look_below(&mut sought).await;
+        sought.into_iter().map(|one| self.count(one.found)).collect()
     }
 
     /// Looks for a key from the fastest level to the slowest, and copies what it finds into the faster ones.
     pub(super) async fn look(&self, key: &[u8]) -> Found<V> {
-        let mut found = self.look_in_memory(key);
-        if let Found::Fresh(..) = found {
-            return found;
+        let mut sought = self.seek(key);
+        self.look_below(std::slice::from_mut(&mut sought)).await;
+        sought.found
+    }
+
+    fn seek<'a>(&self, key: &'a [u8]) -> Sought<'a, V> {
+        Sought { key, seen: self.writes.changes(key), found: self.look_in_memory(key) }
+    }
+
+    /// Counts what came of a request, and gives its answer.
+    fn count(&self, found: Found<V>) -> Option<V> {
+        if let Found::Fresh(held, source) = found {
+            self.counts.hit(source);
+            return held.value;
         }
-        if self.codec.is_none() || self.levels.is_empty() || key.len() > KEY_BYTES_MAX {
-            return found;
+        self.counts.misses.increment();
+        None
+    }
+
+    /// Looks for what is not fresh in memory on the levels below: each is asked once for all that is missing.
+    async fn look_below(&self, sought: &mut [Sought<'_, V>]) {
+        if self.codec.is_none() || self.levels.is_empty() || !sought.iter().any(Sought::is_open) {
+            return;
         }
-        let place = Place { namespace: &self.name, key };
-        let seen = self.writes.changes(key);
         let is_heard = self.ask().await;
-        if let Found::Unsure(_) = found {
+        for one in sought.iter_mut().filter(|one| matches!(one.found, Found::Unsure(_))) {
             // Perhaps it was only that.
-            found = self.look_in_memory(key);
-            if let Found::Fresh(..) = found {
-                return found;
-            }
+            one.found = self.look_in_memory(one.key);
         }
-        if let Some(disk) = self.levels.disk() {
-            found = found.or(self.judge_disk(key, disk.get(place).await));
-            if let Found::Fresh(held, source) = found {
-                self.copy_up(key, held.clone(), seen, None).await;
-                return Found::Fresh(held, source);
+        if let Some(disk) = self.levels.disk()
+            && self.validity.knows_disk()
+        {
+            for (one, answer) in self.answers(Some(disk), sought).await {
+                one.found = one.take().or(self.judge_disk(one.key, answer));
+                if let Found::Fresh(held, _) = &one.found {
+                    self.copy_up(one.key, held.clone(), one.seen, None).await;
+                }
             }
         }
         if let Some(shared) = self.levels.shared() {
             let begun = (self.validity.edition(), self.levels.session());
-            let answer = if is_heard { shared.get(place).await } else { Answer::Away };
-            let (now_found, stored) = self.by_shared(key, found, answer, begun);
-            found = now_found;
-            if let (Found::Fresh(held, _), Some(stored)) = (&found, stored) {
-                self.copy_up(key, held.clone(), seen, Some(stored)).await;
+            for (one, answer) in self.answers(is_heard.then_some(shared), sought).await {
+                let (found, stored) = self.by_shared(one.key, one.take(), answer, begun);
+                if let (Found::Fresh(held, _), Some(stored)) = (&found, stored) {
+                    self.copy_up(one.key, held.clone(), one.seen, Some(stored)).await;
+                }
+                one.found = found;
             }
         }
-        found
+    }
+
+    /// Asks a level for what is not fresh yet; without one, it is away.
+    async fn answers<'s, 'k>(
+        &self,
+        level: Option<&Guard>,
+        sought: &'s mut [Sought<'k, V>],
+    ) -> Vec<(&'s mut Sought<'k, V>, Answer)> {
+        let open: Vec<&mut Sought<'k, V>> = sought.iter_mut().filter(|one| one.is_open()).collect();
+        let keys: Vec<&[u8]> = open.iter().map(|one| one.key).collect();
+        let answers = match (level, &*keys) {
+            (None, keys) => keys.iter().map(|_| Answer::Away).collect(),
+            (Some(_), []) => Vec::new(),
+            (Some(level), [key]) => vec![level.get(Place { namespace: &self.name, key }).await],
+            (Some(level), keys) => level.get_many(&self.name, keys).await,
+        };
+        open.into_iter().zip(answers).collect()
     }
 
     pub(super) fn look_in_memory(&self, key: &[u8]) -> Found<V> {
@@ -158,7 +126,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if is_heard { Found::Fresh(held, Source::Memory) } else { Found::Unsure(held) }
     }
 
-    pub(super) fn judge_disk(&self, key: &[u8], answer: Answer) -> Found<V> {
+    fn judge_disk(&self, key: &[u8], answer: Answer) -> Found<V> {
         let Answer::Found(stored) = answer else { return Found::Nothing };
         if !self.validity.is_valid(stored.edition, key, &stored.tags) {
             return Found::Nothing;
@@ -171,7 +139,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     /// What is the answer, after the shared level has given its own. What is to be copied up comes with it.
-    pub(super) fn by_shared(
+    fn by_shared(
         &self,
         key: &[u8],
         was: Found<V>,
@@ -197,7 +165,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     /// Reads what is stored; what cannot be read is as if it were not there.
-    pub(super) fn read(&self, stored: Stored, edition: u64, session: u64, source: Source) -> Found<V> {
+    fn read(&self, stored: Stored, edition: u64, session: u64, source: Source) -> Found<V> {
         let value = match (stored.value.clone(), &self.codec) {
             (None, _) => None,
             (Some(bytes), Some(codec)) => match (codec.decode)(bytes) {
@@ -258,5 +226,16 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             terms = terms.weight(weight);
         }
         self.memory.insert_on(key.into(), held, terms);
+    }
+}
+
+impl<V> Sought<'_, V> {
+    /// Tells whether it is worth looking further down.
+    fn is_open(&self) -> bool {
+        !matches!(self.found, Found::Fresh(..)) && self.key.len() <= KEY_BYTES_MAX
+    }
+
+    fn take(&mut self) -> Found<V> {
+        std::mem::replace(&mut self.found, Found::Nothing)
     }
 }

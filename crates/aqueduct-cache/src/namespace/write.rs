@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::flights::Turn;
 use crate::level::Place;
 use crate::stored::Stored;
 
 use super::held::Held;
-use super::{Inner, KEY_BYTES_MAX, SetOptions};
+use super::{Inner, KEY_BYTES_MAX, Landed, SetOptions};
 
 /// A time that nobody waits for: 292 years, what 63 bits of nanoseconds hold.
 const FOR_EVER: Duration = Duration::from_nanos(i64::MAX as u64);
@@ -16,7 +17,7 @@ const FOR_EVER: Duration = Duration::from_nanos(i64::MAX as u64);
 /// What a value carries that begins to be made.
 #[derive(Clone, Copy)]
 pub(super) struct Begun {
-    pub(super) edition: u64,
+    edition: u64,
     edition_shared: u64,
     session: u64,
 }
@@ -58,16 +59,16 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
     }
 
-    /// Writes a value on every level, unless `is_old` says at the last moment that it is.
+    /// Writes a value on every level, unless its load has been overtaken at the last moment.
     pub(super) async fn write(
         &self,
         key: &[u8],
         value: Option<V>,
         options: SetOptions<'_>,
         begun: Begun,
-        is_old: Option<&(dyn Fn() -> bool + Sync)>,
+        load: Option<&Turn<'_, Landed<V>>>,
     ) {
-        let is_old = || is_old.is_some_and(|is_old| is_old());
+        let is_old = || load.is_some_and(Turn::is_overtaken);
         let ttl = match (&value, options.ttl) {
             (None, _) => Some(self.config.absent_ttl),
             (Some(_), Some(ttl)) => Some(ttl),
@@ -131,7 +132,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
 
     /// Writes a value for the levels below; `None` where it stays in memory.
     #[expect(clippy::option_option, reason = "whether it is written, and whether there is a value")]
-    pub(super) fn encode(&self, value: Option<&V>) -> Option<Option<Bytes>> {
+    fn encode(&self, value: Option<&V>) -> Option<Option<Bytes>> {
         let codec = self.codec.as_ref().filter(|_| !self.levels.is_empty())?;
         let Some(value) = value else { return Some(None) };
         match (codec.encode)(value) {
@@ -150,7 +151,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         self.flights.overtake(key);
     }
 
-    pub(super) async fn take_out(&self, key: &[u8]) {
+    async fn take_out(&self, key: &[u8]) {
         if self.levels.is_empty() || self.codec.is_none() {
             self.writes.changed(key);
             self.memory.remove(key);
@@ -181,7 +182,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     /// Takes off what chance takes off.
-    pub(super) fn shorter(&self, ttl: Duration) -> Duration {
+    fn shorter(&self, ttl: Duration) -> Duration {
         let ttl = ttl.min(FOR_EVER);
         ttl.saturating_sub(ttl.mul_f64(self.config.ttl_jitter * self.levels.chance()))
     }

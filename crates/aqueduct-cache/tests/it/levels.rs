@@ -12,6 +12,8 @@ use aqueduct_cache::{
 };
 use aqueduct_core::{Clock, ManualClock, Timestamp};
 
+use crate::scripted::{Mood, Scripted};
+
 const SECOND: Duration = Duration::from_secs(1);
 
 fn clock() -> (Clock, ManualClock) {
@@ -250,4 +252,37 @@ async fn three_nodes_are_one_level() {
     for key in 0..100 {
         assert_eq!(get(&space, &key.to_string()).await, None);
     }
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_say_what_was_invalidated_is_not_believed() {
+    let level = Scripted::new();
+    let open = || Cache::builder().disk(Arc::clone(&level) as Arc<dyn Level>, GuardConfig::default()).build();
+    {
+        let space = space(&open(), 10);
+        space.set_with("invalid", Json::new(1), SetOptions::new().tags(&["t"])).await;
+        space.set("valid", Json::new(2)).await;
+        space.invalidate_tag("t").await;
+    }
+    let space = space(&open(), 10);
+    level.is(Mood::Fails);
+    assert_eq!(get(&space, "invalid").await, None);
+    level.is(Mood::Well);
+    assert_eq!(space.get_many(&["invalid"]).await, [None]);
+    assert_eq!((get(&space, "invalid").await, get(&space, "valid").await), (None, Some(2)));
+}
+
+#[tokio::test]
+async fn what_is_never_below_memory_is_not_looked_for_there() {
+    let level = Scripted::new();
+    let cache = Cache::builder().disk(Arc::clone(&level) as Arc<dyn Level>, GuardConfig::default()).build();
+    let in_memory = cache.in_memory::<u64>("m", NamespaceConfig::default()).unwrap();
+    let too_long = vec![b'x'; (1 << 16) + 1];
+    assert_eq!(in_memory.get("k").await, None);
+    assert_eq!(in_memory.get_many(&["k", "l"]).await, [None, None]);
+    let space = space(&cache, 10);
+    assert_eq!(space.get_many(&[&too_long]).await, [None]);
+    assert!(space.get(&too_long).await.is_none());
+    assert_eq!(level.calls(), 0);
+    assert_eq!((in_memory.stats().misses, space.stats().misses), (3, 2));
 }
