@@ -21,6 +21,39 @@ fn plain() -> Namespace<u64> {
     space(NamespaceConfig::builder()).0
 }
 
+/// A load that is under way: it has begun, and ends when it is let go.
+struct UnderWay {
+    go: oneshot::Sender<()>,
+    caller: tokio::task::JoinHandle<Option<u64>>,
+}
+
+/// Begins to load 1, under the tag `t`.
+async fn under_way(space: &Namespace<u64>) -> UnderWay {
+    let (begun, has_begun) = oneshot::channel();
+    let (go, may_go) = oneshot::channel::<()>();
+    let space = space.clone();
+    let caller = tokio::spawn(async move {
+        let load = || async {
+            begun.send(()).unwrap();
+            may_go.await.expect("a fault of the loader");
+            Ok::<_, Infallible>(Some(1))
+        };
+        space.try_get_with("k", SetOptions::new().tags(&["t"]), load).await.unwrap()
+    });
+    has_begun.await.unwrap();
+    UnderWay { go, caller }
+}
+
+/// Somebody who comes while a load is under way, and would load 2.
+async fn follower(space: &Namespace<u64>) -> tokio::task::JoinHandle<u64> {
+    let space = space.clone();
+    let load = || async { Ok::<_, Infallible>(2) };
+    let follower = tokio::spawn(async move { space.get_with("k", load).await.unwrap() });
+    tokio::task::yield_now().await;
+    assert!(!follower.is_finished(), "it waits for the leader");
+    follower
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_who_want_the_same_make_one_load() {
     let space = plain();
@@ -50,54 +83,20 @@ async fn a_thousand_who_want_the_same_make_one_load() {
 #[tokio::test]
 async fn who_leads_and_is_dropped_leaves_the_load_to_the_next() {
     let space = plain();
-    let (begun, has_begun) = oneshot::channel();
-    let leader = tokio::spawn({
-        let space = space.clone();
-        async move {
-            let load = || async {
-                begun.send(()).unwrap();
-                std::future::pending::<Result<u64, Infallible>>().await
-            };
-            space.get_with("k", load).await
-        }
-    });
-    has_begun.await.unwrap();
-    let follower = tokio::spawn({
-        let space = space.clone();
-        async move { space.get_with("k", || async { Ok::<_, Infallible>(2) }).await.unwrap() }
-    });
-    tokio::task::yield_now().await;
-    assert!(!follower.is_finished(), "it waits for the leader");
-    leader.abort();
+    let leader = under_way(&space).await;
+    let follower = follower(&space).await;
+    leader.caller.abort();
     assert_eq!(follower.await.unwrap(), 2);
 }
 
 #[tokio::test]
 async fn who_leads_and_panics_leaves_the_load_to_the_next() {
     let space = plain();
-    let (begun, has_begun) = oneshot::channel();
-    let (go, may_go) = oneshot::channel::<()>();
-    let leader = tokio::spawn({
-        let space = space.clone();
-        async move {
-            let load = || async {
-                begun.send(()).unwrap();
-                may_go.await.unwrap();
-                std::panic::panic_any("a fault of the loader");
-                #[expect(unreachable_code, reason = "the type of what it does not give")]
-                Ok::<u64, Infallible>(0)
-            };
-            space.get_with("k", load).await
-        }
-    });
-    has_begun.await.unwrap();
-    let follower = tokio::spawn({
-        let space = space.clone();
-        async move { space.get_with("k", || async { Ok::<_, Infallible>(2) }).await.unwrap() }
-    });
-    tokio::task::yield_now().await;
-    go.send(()).unwrap();
-    assert!(leader.await.unwrap_err().is_panic());
+    let leader = under_way(&space).await;
+    let follower = follower(&space).await;
+    // The load waits for a word that cannot come any more.
+    drop(leader.go);
+    assert!(leader.caller.await.unwrap_err().is_panic());
     assert_eq!(follower.await.unwrap(), 2);
 }
 
@@ -123,26 +122,14 @@ async fn all_who_wait_get_the_same_error_and_the_next_loads_again() {
 async fn what_was_set_or_removed_during_a_load_is_not_undone_by_it() {
     for is_set in [true, false] {
         let space = plain();
-        let (begun, has_begun) = oneshot::channel();
-        let (go, may_go) = oneshot::channel::<()>();
-        let loading = tokio::spawn({
-            let space = space.clone();
-            async move {
-                let load = || async {
-                    begun.send(()).unwrap();
-                    may_go.await.map(|()| 1)
-                };
-                space.get_with("k", load).await.unwrap()
-            }
-        });
-        has_begun.await.unwrap();
+        let loading = under_way(&space).await;
         if is_set {
             space.set("k", 2).await;
         } else {
             space.remove("k").await;
         }
-        go.send(()).unwrap();
-        assert_eq!(loading.await.unwrap(), 1, "who asked before gets what was there before");
+        loading.go.send(()).unwrap();
+        assert_eq!(loading.caller.await.unwrap(), Some(1), "who asked before gets what was there before");
         assert_eq!(space.get("k").await, is_set.then_some(2));
     }
 }
@@ -150,22 +137,10 @@ async fn what_was_set_or_removed_during_a_load_is_not_undone_by_it() {
 #[tokio::test]
 async fn what_was_invalidated_during_a_load_is_not_kept_of_it() {
     let space = plain();
-    let (begun, has_begun) = oneshot::channel();
-    let (go, may_go) = oneshot::channel::<()>();
-    let loading = tokio::spawn({
-        let space = space.clone();
-        async move {
-            let load = || async {
-                begun.send(()).unwrap();
-                may_go.await.map(|()| Some(1))
-            };
-            space.try_get_with("k", SetOptions::new().tags(&["t"]), load).await.unwrap()
-        }
-    });
-    has_begun.await.unwrap();
+    let loading = under_way(&space).await;
     space.invalidate_tag("t").await;
-    go.send(()).unwrap();
-    assert_eq!(loading.await.unwrap(), Some(1));
+    loading.go.send(()).unwrap();
+    assert_eq!(loading.caller.await.unwrap(), Some(1));
     assert_eq!(space.get("k").await, None);
 }
 

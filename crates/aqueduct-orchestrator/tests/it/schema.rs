@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use std::path::{Path, PathBuf};
 
 use aqueduct_orchestrator::schema::json_schema;
@@ -211,4 +213,25 @@ fn an_editor_finds_descriptions_defaults_and_words() {
         );
     }
     assert!(!json_schema().contains("$ref"), "Taplo ignores what stands beside one");
+}
+
+/// Two lists hold them: one that is forgotten in the other would be refused there without a reason.
+#[test]
+fn a_stage_within_has_the_keys_of_that_stage_but_for_what_is_kept_already() {
+    let schema: Value = serde_json::from_str(&json_schema()).unwrap();
+    let keys = |form: &Value| -> BTreeSet<String> {
+        form["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    let forms = schema["properties"]["stage"]["items"]["oneOf"].as_array().unwrap();
+    let form = |title: &str| forms.iter().find(|form| form["title"] == title).unwrap();
+    let common = &keys(form("map")) & &keys(form("budget"));
+    let within = form("cached")["properties"]["of"]["oneOf"].as_array().unwrap();
+    assert_eq!(within.len(), 3);
+    for inner in within {
+        let title = inner["title"].as_str().unwrap();
+        let kept_already = ["keep", "journal"].map(str::to_owned).into();
+        let wanted = &(&keys(form(title)) - &common) - &kept_already;
+        let found = &keys(inner) - &["type".to_owned()].into();
+        assert_eq!(found, wanted, "{title}");
+    }
 }
