@@ -47,7 +47,7 @@ struct Padded<K, V> {
 /// What is said of one entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    ttl: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
     weight: Option<u32>,
 }
 

@@ -17,7 +17,7 @@ use crate::error::{LoadError, PatternError};
 use crate::flights::Flights;
 use crate::invalidations::Scope;
 use crate::levels::Levels;
-use crate::memory::Memory;
+use crate::memory::{Memory, Terms};
 use crate::report::{Counts, NamespaceStats};
 use crate::validity::Validity;
 use crate::value::Codec;
@@ -42,8 +42,7 @@ pub(crate) struct Inner<V> {
 /// What is said of one value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SetOptions<'a> {
-    ttl: Option<Duration>,
-    weight: Option<u32>,
+    terms: Terms,
     tags: &'a [&'a str],
 }
 
@@ -58,13 +57,13 @@ impl<'a> SetOptions<'a> {
     /// centuries are for ever.
     #[must_use]
     pub fn ttl(self, ttl: Duration) -> Self {
-        Self { ttl: Some(ttl), ..self }
+        Self { terms: self.terms.ttl(ttl), ..self }
     }
 
     /// Sets how much of the capacity of memory it takes. Default 1; nothing weighs less.
     #[must_use]
     pub fn weight(self, weight: u32) -> Self {
-        Self { weight: Some(weight), ..self }
+        Self { terms: self.terms.weight(weight), ..self }
     }
 
     /// Sets what it may be invalidated by.

@@ -202,7 +202,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         if self.writes.changes(key) != seen {
             return;
         }
-        self.keep(key, held, None);
+        self.keep(key, held, Terms::new());
         let place = Place { namespace: &self.name, key };
         if let (Some(disk), Some(stored)) = (self.levels.disk(), to_disk) {
             disk.set(place, stored).await;
@@ -216,14 +216,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
     }
 
-    pub(super) fn keep(&self, key: &[u8], held: Held<V>, weight: Option<u32>) {
-        let mut terms = Terms::new();
+    pub(super) fn keep(&self, key: &[u8], held: Held<V>, mut terms: Terms) {
         if held.fresh_until != for_ever() {
             let still = held.fresh_until.since(self.levels.clock.coarse());
             terms = terms.ttl(still.saturating_add(self.config.stale));
-        }
-        if let Some(weight) = weight {
-            terms = terms.weight(weight);
         }
         self.memory.insert_on(key.into(), held, terms);
     }

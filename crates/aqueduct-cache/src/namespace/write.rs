@@ -69,7 +69,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         load: Option<&Turn<'_, Landed<V>>>,
     ) {
         let is_old = || load.is_some_and(Turn::is_overtaken);
-        let ttl = match (&value, options.ttl) {
+        let ttl = match (&value, options.terms.ttl) {
             (None, _) => Some(self.config.absent_ttl),
             (Some(_), Some(ttl)) => Some(ttl),
             (Some(_), None) => self.config.ttl.map(|ttl| self.shorter(ttl)),
@@ -94,7 +94,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             }
             self.writes.changed(key);
             if !is_old() {
-                self.keep(key, held, options.weight);
+                self.keep(key, held, options.terms);
                 if is_old() {
                     self.memory.remove(key);
                 }
@@ -125,7 +125,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
         }
         let changes = self.writes.changed(key);
         if changes == before + 1 {
-            self.keep(key, held, options.weight);
+            self.keep(key, held, options.terms);
             writing.is_done = self.writes.changes(key) == changes;
         }
     }

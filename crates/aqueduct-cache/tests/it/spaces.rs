@@ -119,3 +119,15 @@ async fn statistics_have_the_names_and_the_shape_that_were_asked_for() {
     assert_eq!(stats["namespaces"]["one"]["hit_rate_percent"], 50.0);
     assert_eq!(stats["namespaces"]["other"]["misses"], 1);
 }
+
+#[tokio::test]
+async fn a_value_takes_as_much_of_memory_as_was_said() {
+    let config = NamespaceConfig::builder().capacity(10).shards(1).build().unwrap();
+    let space = Cache::builder().build().in_memory::<u64>("n", config).unwrap();
+    for key in ["a", "b", "c"] {
+        space.set_with(key, 1, SetOptions::new().weight(5)).await;
+    }
+    assert_eq!(space.stats().entries, 2);
+    space.set_with("d", 1, SetOptions::new().weight(11)).await;
+    assert_eq!(space.get("d").await, None, "more than there is");
+}
