@@ -16,7 +16,7 @@ use super::{Inner, KEY_BYTES_MAX};
 /// A key on its way down the levels, and what was found of it until now.
 struct Sought<'a, V> {
     key: &'a [u8],
-    /// How often it had been written when the search began.
+    /// How often it had been written when the search below memory began.
     seen: u64,
     found: Found<V>,
 }
@@ -51,7 +51,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     }
 
     fn seek<'a>(&self, key: &'a [u8]) -> Sought<'a, V> {
-        Sought { key, seen: self.writes.changes(key), found: self.look_in_memory(key) }
+        let found = self.look_in_memory(key);
+        // What is fresh goes no further, and most is: it is not worth another hash of the key.
+        let seen = if let Found::Fresh(..) = found { 0 } else { self.writes.changes(key) };
+        Sought { key, seen, found }
     }
 
     /// Counts what came of a request, and gives its answer.
