@@ -41,6 +41,7 @@ pub struct Config {
     pub(crate) fairness: Fairness,
     pub(crate) weights: Vec<(Box<str>, u32)>,
     pub(crate) dedup_window: Duration,
+    pub(crate) dedup_items_max: usize,
     pub(crate) dead_items_max: u64,
     pub(crate) dead_bytes_max: u64,
     pub(crate) dead_full: DeadLettersFull,
@@ -106,6 +107,8 @@ impl Default for Config {
             weights: Vec::new(),
             // Longer than any sane retry of a publisher, the restart of a machine included.
             dedup_window: Duration::from_secs(3600),
+            // Some 100 bytes each.
+            dedup_items_max: 1_000_000,
             dead_items_max: 100_000,
             dead_bytes_max: 1024 * 1024 * 1024,
             dead_full: DeadLettersFull::Hold,
@@ -167,9 +170,10 @@ impl Builder {
         self
     }
 
-    /// How long the queue remembers dedup ids. From 1 s to 30 days. Default an hour.
-    pub fn dedup_window(mut self, window: Duration) -> Self {
-        self.0.dedup_window = window;
+    /// How long the queue remembers dedup ids, from 1 s to 30 days, and how many at most, from 1 to 100,000,000; beyond
+    /// that the oldest is forgotten early. Default an hour and 1,000,000.
+    pub fn dedup(mut self, window: Duration, items_max: usize) -> Self {
+        (self.0.dedup_window, self.0.dedup_items_max) = (window, items_max);
         self
     }
 
@@ -207,7 +211,8 @@ impl Builder {
             ConfigError::check("ageing", ageing, Duration::from_millis(1), week)?;
         }
         let month = Duration::from_secs(30 * 86_400);
-        ConfigError::check("dedup_window", config.dedup_window, Duration::from_secs(1), month)?;
+        ConfigError::check("dedup.window", config.dedup_window, Duration::from_secs(1), month)?;
+        ConfigError::check("dedup.items_max", config.dedup_items_max, 1, 100_000_000)?;
         ConfigError::check("dead_letters.items_max", config.dead_items_max, 1, 1_000_000_000)?;
         ConfigError::check("dead_letters.bytes_max", config.dead_bytes_max, 1, 1 << 50)?;
         for (tenant, shares) in &config.weights {

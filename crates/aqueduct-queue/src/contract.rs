@@ -63,12 +63,17 @@ pub trait Backend: Send + Sync + fmt::Debug {
     async fn reserve(&self, request: Reserve<'_>) -> Result<Vec<Delivered>, ReserveError>;
 
     /// Settles deliveries, each for itself, and returns when it is as safe as the backend makes it. One answer for
-    /// each, in their order.
+    /// each, in their order. A lease that ran out still holds until the message is somebody else's.
     ///
     /// # Cancel safety
     ///
     /// When the future is dropped, the settlements may or may not have happened.
-    async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Vec<Result<(), SettleError>>;
+    async fn settle(
+        &self,
+        queue: &str,
+        group: &str,
+        settlements: Vec<(Token, Settlement)>,
+    ) -> Vec<Result<(), SettleError>>;
 
     /// Settles deliveries and publishes messages to queues, all of it or nothing: what was made of a message is there
     /// exactly when the message is gone. It does not wait for room.
@@ -82,6 +87,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Like [`settle`](Self::settle).
     async fn transact(
         &self,
+        queue: &str,
+        group: &str,
         settlements: Vec<(Token, Settlement)>,
         messages: Vec<(Box<str>, Message)>,
     ) -> Result<Vec<Receipt>, SettleError>;
@@ -91,7 +98,13 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`SettleError`].
-    async fn extend(&self, token: Token, lease: Duration) -> Result<(), SettleError>;
+    async fn extend(
+        &self,
+        queue: &str,
+        group: &str,
+        token: Token,
+        lease: Duration,
+    ) -> Result<(), SettleError>;
 
     /// Counts what is in a group.
     ///

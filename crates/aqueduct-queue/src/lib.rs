@@ -1,11 +1,14 @@
 //! A queue whose messages survive: priorities, delays, leases, fair tenants, dead letters, in memory or in one file.
 
+mod broker;
 mod capability;
 mod config;
 mod contract;
 mod error;
+mod index;
 mod log;
 mod message;
+mod queue;
 mod topic;
 
 pub use capability::{Capabilities, Capability, Support};
@@ -15,4 +18,5 @@ pub use error::{
     AdminError, Broken, DeclareError, OpenError, PublishError, ReserveError, SettleError, Unsupported,
 };
 pub use message::{Delivered, Durability, Message, MessageId, Priority, Receipt, Settlement, Token};
+pub use queue::{Delivery, Queue, Queues, Redrive};
 pub use topic::{Pattern, Topic};

@@ -2,12 +2,16 @@
 //!
 //! The index in memory decides what is handed out; the log makes it last. It knows nothing of order, leases or time.
 
+mod memory;
+
 use aqueduct_core::Timestamp;
 use bytes::Bytes;
 
 use crate::contract::Dead;
 use crate::error::Broken;
 use crate::message::{MessageId, Priority};
+
+pub(crate) use memory::MemoryLog;
 
 /// The number of a group in its store, for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,10 +121,17 @@ pub(crate) trait Log: Send + Sync + std::fmt::Debug {
     /// when this returns, so no lock is held that its end takes.
     fn submit(&self, write: Write);
 
-    /// Reads what a worker needs. May read a file.
+    /// Gives what a worker needs where no file has to be read for it.
+    fn at_hand(&self, id: MessageId) -> Option<Body>;
+
+    /// Reads what a worker needs. May wait for a disk.
     fn read(&self, id: MessageId) -> Result<Body, ReadError>;
 
-    /// Notes that attempts of these numbers begin, so that they count even when the process is killed at once. Not
-    /// synced: it survives the process and not the machine, whose workers are gone with it.
+    /// Notes how many attempts of these messages have begun, so that they count even when the process is killed at once.
+    /// The last note of a message holds, also over what its head says. Not synced: it survives the process and not
+    /// the machine, whose workers are gone with it.
     fn begin(&self, attempts: &[(MessageId, u32)]) -> Result<(), Broken>;
+
+    /// Finishes what was submitted and closes the file. Waits for the disk.
+    fn close(&self) -> Result<(), Broken>;
 }

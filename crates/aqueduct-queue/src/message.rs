@@ -238,9 +238,4 @@ pub enum Settlement {
         /// Why, for people.
         reason: Box<str>,
     },
-    /// It goes on in another queue, as it is and with no attempts, in the transaction in which it leaves this one.
-    Move {
-        /// The other queue.
-        to: Box<str>,
-    },
 }

@@ -1,0 +1,484 @@
+//! What programs hold: a store of queues, one queue of it, and a message that was handed out.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqueduct_core::{Clock, ConfigError};
+use tokio::sync::watch;
+
+use crate::broker::Broker;
+use crate::capability::{Capabilities, Capability};
+use crate::config::Config;
+use crate::contract::{Backend, DeadCause, Depth, Pause, Peeked, Pressure, Reserve, State, TenantShare};
+use crate::error::{AdminError, Broken, DeclareError, PublishError, ReserveError, SettleError};
+use crate::log::{Loaded, MemoryLog};
+use crate::message::{Delivered, Durability, Message, MessageId, Receipt, Settlement};
+
+/// A store of queues. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    backend: Arc<dyn Backend>,
+    clock: Clock,
+}
+
+/// What queues in memory do not do.
+const MEMORY: Capabilities = Capabilities {
+    backend: "memory",
+    durability: Durability::Memory,
+    exceptions: &[(
+        Capability::CrashAttempts,
+        crate::capability::Support::No(
+            "open a file of queues, which remembers attempts that killed their process",
+        ),
+    )],
+};
+
+impl Queues {
+    /// Queues that live as long as the process.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self::memory_with(Clock::system())
+    }
+
+    /// The same, on another clock.
+    #[must_use]
+    pub fn memory_with(clock: Clock) -> Self {
+        let broker = Broker::new(Arc::new(MemoryLog::default()), Loaded::default(), MEMORY, clock.clone());
+        Self { backend: Arc::new(broker), clock }
+    }
+
+    /// Queues that another backend keeps.
+    #[must_use]
+    pub fn over(backend: Arc<dyn Backend>, clock: Clock) -> Self {
+        Self { backend, clock }
+    }
+
+    /// What they can do.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    /// Makes a queue with its groups, or gives one that is there this configuration, and hands it out with its first
+    /// group.
+    ///
+    /// # Errors
+    ///
+    /// [`DeclareError`]; nothing was changed.
+    pub async fn declare(&self, name: &str, config: Config) -> Result<Queue, DeclareError> {
+        self.backend.declare(name, &config).await?;
+        let group = config.groups.first().map_or(Config::DEFAULT_GROUP.into(), |(name, _)| name.clone());
+        Ok(Queue { store: self.clone(), name: name.into(), group: Arc::from(group) })
+    }
+
+    /// A queue that is there, as it was declared, with its group `default`.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Queue {
+        Queue { store: self.clone(), name: name.into(), group: Config::DEFAULT_GROUP.into() }
+    }
+
+    /// The queues that are there, with their groups, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    pub async fn list(&self) -> Result<Vec<(String, Vec<String>)>, AdminError> {
+        self.backend.queues().await
+    }
+
+    /// Finishes what was begun, and closes the store for all its clones.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] where something that was begun is not safe.
+    pub async fn close(&self) -> Result<(), Broken> {
+        self.backend.close().await
+    }
+}
+
+/// One queue, seen by one of its groups. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    store: Queues,
+    name: Arc<str>,
+    group: Arc<str>,
+}
+
+impl Queue {
+    /// The queue's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The group whose messages it hands out.
+    #[must_use]
+    pub fn group_name(&self) -> &str {
+        &self.group
+    }
+
+    /// The same queue, seen by another one of its groups.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Self {
+        Self { store: self.store.clone(), name: Arc::clone(&self.name), group: name.into() }
+    }
+
+    /// Publishes a message, and waits for room as long as it takes. Returns when the message is as safe as the receipt
+    /// says.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`], but never [`PublishError::Full`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped while it waits for room, nothing is published. Later, the message may or may not be: give it a dedup id
+    /// and publish it again.
+    pub async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
+        self.one(message, Duration::MAX).await
+    }
+
+    /// Publishes a message if there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub async fn try_publish(&self, message: Message) -> Result<Receipt, PublishError> {
+        self.one(message, Duration::ZERO).await
+    }
+
+    /// Publishes a message, and waits at most so long for room.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub async fn publish_within(&self, message: Message, wait: Duration) -> Result<Receipt, PublishError> {
+        self.one(message, wait).await
+    }
+
+    /// Publishes all messages or none, and waits at most so long for room. One receipt for each.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; nothing was published.
+    pub async fn publish_all(
+        &self,
+        messages: Vec<Message>,
+        wait: Duration,
+    ) -> Result<Vec<Receipt>, PublishError> {
+        self.store.backend.publish(&self.name, messages, wait).await
+    }
+
+    async fn one(&self, message: Message, wait: Duration) -> Result<Receipt, PublishError> {
+        let receipts = self.store.backend.publish(&self.name, vec![message], wait).await?;
+        // A backend gives one receipt for each message.
+        receipts.into_iter().next().ok_or(PublishError::Broken(Broken::Closed))
+    }
+
+    /// Takes the next message, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A message that was taken by a future that is dropped goes back, without an attempt.
+    pub async fn reserve(&self) -> Result<Delivery, ReserveError> {
+        loop {
+            if let Some(delivery) = self.reserve_within(HOUR).await? {
+                return Ok(delivery);
+            }
+        }
+    }
+
+    /// Takes the next message if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError`].
+    pub async fn try_reserve(&self) -> Result<Option<Delivery>, ReserveError> {
+        self.reserve_within(Duration::ZERO).await
+    }
+
+    /// Takes the next message, and waits at most so long for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`reserve`](Self::reserve).
+    pub async fn reserve_within(&self, wait: Duration) -> Result<Option<Delivery>, ReserveError> {
+        Ok(self.reserve_many(1, usize::MAX, wait).await?.into_iter().next())
+    }
+
+    /// Takes up to `items_max` messages of together at most `bytes_max`, but one at least, and waits at most so long
+    /// for the first one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// See [`reserve`](Self::reserve).
+    pub async fn reserve_many(
+        &self,
+        items_max: usize,
+        bytes_max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, ReserveError> {
+        let (queue, group) = (&*self.name, &*self.group);
+        let request = Reserve { queue, group, items_max, bytes_max, lease: None, within: wait };
+        let delivered = self.store.backend.reserve(request).await?;
+        Ok(delivered.into_iter().map(|delivered| Delivery { delivered, queue: self.clone() }).collect())
+    }
+
+    /// Settles several deliveries of this queue and group, each for itself, in one write. One answer for each.
+    pub async fn settle(&self, settlements: Vec<(Delivery, Settlement)>) -> Vec<Result<(), SettleError>> {
+        let settlements = settlements
+            .into_iter()
+            .map(|(delivery, settlement)| (delivery.delivered.token, settlement))
+            .collect();
+        self.store.backend.settle(&self.name, &self.group, settlements).await
+    }
+
+    /// Counts what is in the group.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    pub async fn depth(&self) -> Result<Depth, AdminError> {
+        self.store.backend.depth(&self.name, &self.group).await
+    }
+
+    /// Tells how the tenants of the group fare, those that take most first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    pub async fn tenants(&self, limit: usize) -> Result<Vec<TenantShare>, AdminError> {
+        self.store.backend.tenants(&self.name, &self.group, limit).await
+    }
+
+    /// Looks at messages without taking them: at most `limit`, and at most 1,000, behind the message `after`.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    pub async fn peek(
+        &self,
+        state: State,
+        after: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<Peeked>, AdminError> {
+        self.store.backend.peek(&self.name, &self.group, state, after, limit).await
+    }
+
+    /// Removes all messages in these states for good, and tells how many. What workers have stays.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    pub async fn purge(&self, states: &[State]) -> Result<u64, AdminError> {
+        self.store.backend.purge(&self.name, &self.group, states).await
+    }
+
+    /// Hands out nothing from now on, or hands out again. It lasts over restarts.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    pub async fn pause(&self, pause: Pause) -> Result<(), AdminError> {
+        self.store.backend.pause(&self.name, &self.group, pause).await
+    }
+
+    /// Tells whether there is room, now and each time that it changes.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    pub fn pressure(&self) -> Result<watch::Receiver<Pressure>, AdminError> {
+        self.store.backend.pressure(&self.name)
+    }
+
+    /// Puts dead letters back, with no attempts, and tells how many. With [`Redrive::preview`] it only counts them.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`]; some may be back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Those that were put back stay where they are; the others stay dead.
+    pub async fn redrive(&self, redrive: &Redrive) -> Result<u64, AdminError> {
+        redrive.check()?;
+        let mut after = None;
+        let mut done = 0_u64;
+        let began = self.store.clock.now();
+        loop {
+            let page = self.peek(State::Dead, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(done) };
+            after = Some(last.id);
+            let mut ids: Vec<MessageId> =
+                page.iter().filter(|peeked| redrive.admits(peeked)).map(|peeked| peeked.id).collect();
+            let left = redrive.limit.map_or(u64::MAX, |limit| limit - done);
+            ids.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            if redrive.preview {
+                done += ids.len() as u64;
+            } else {
+                // A tenth of a second's worth at a time, so that the rate holds within it.
+                let step = redrive.rate.map_or(PAGE, |rate| ((rate / 10.0) as usize).max(1));
+                for ids in ids.chunks(step) {
+                    if let Some(rate) = redrive.rate {
+                        let due = began.after(Duration::from_secs_f64(done as f64 / rate));
+                        self.store.clock.sleep(due.since(self.store.clock.now())).await;
+                    }
+                    done += self.store.backend.redrive(&self.name, &self.group, ids).await?;
+                }
+            }
+            if redrive.limit.is_some_and(|limit| done >= limit) {
+                return Ok(done);
+            }
+        }
+    }
+}
+
+/// How long one call waits at a time where it waits for ever.
+const HOUR: Duration = Duration::from_secs(3600);
+/// Dead letters that are looked at in one call.
+const PAGE: usize = 100;
+
+/// Which dead letters are put back, and how fast.
+#[derive(Clone, Debug, Default)]
+pub struct Redrive {
+    /// Only those that died of this.
+    pub cause: Option<DeadCause>,
+    /// Only those whose reason has this in it.
+    pub reason_contains: Option<String>,
+    /// Only those of this tenant.
+    pub tenant: Option<String>,
+    /// At most so many.
+    pub limit: Option<u64>,
+    /// At most so many a second, evenly. From 0.001.
+    pub rate: Option<f64>,
+    /// Counts them, and puts none back.
+    pub preview: bool,
+}
+
+impl Redrive {
+    fn check(&self) -> Result<(), ConfigError> {
+        self.rate.map_or(Ok(()), |rate| ConfigError::check("rate", rate, 0.001, 1e9))
+    }
+
+    fn admits(&self, peeked: &Peeked) -> bool {
+        let Some(dead) = &peeked.dead else { return false };
+        let tenant = peeked.message.as_ref().ok().and_then(|message| message.tenant.as_deref());
+        self.cause.is_none_or(|cause| cause == dead.cause)
+            && self.reason_contains.as_ref().is_none_or(|text| dead.reason.contains(text.as_str()))
+            && self.tenant.as_ref().is_none_or(|wanted| tenant == Some(wanted.as_str()))
+    }
+}
+
+/// A message that was handed out, with the right to settle it. One that is dropped comes again when its lease runs out.
+#[derive(Debug)]
+#[must_use = "a message that is not settled comes again"]
+pub struct Delivery {
+    delivered: Delivered,
+    queue: Queue,
+}
+
+impl Deref for Delivery {
+    type Target = Delivered;
+
+    fn deref(&self) -> &Delivered {
+        &self.delivered
+    }
+}
+
+impl Delivery {
+    /// It is done, and the message goes.
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`].
+    pub async fn ack(self) -> Result<(), SettleError> {
+        self.settle(Settlement::Ack).await
+    }
+
+    /// It failed: the message comes again after a delay, or is set aside where that was its last attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`].
+    pub async fn nack(self, delay: Duration, reason: impl Into<Box<str>>) -> Result<(), SettleError> {
+        self.settle(Settlement::Nack { delay, reason: reason.into() }).await
+    }
+
+    /// It was not worked on: the message comes again at once, and this was no attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`].
+    pub async fn release(self) -> Result<(), SettleError> {
+        self.settle(Settlement::Release).await
+    }
+
+    /// It can never succeed: the message is set aside.
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`].
+    pub async fn dead_letter(self, reason: impl Into<Box<str>>) -> Result<(), SettleError> {
+        self.settle(Settlement::DeadLetter { reason: reason.into() }).await
+    }
+
+    /// It goes on in another queue, in the transaction in which it leaves this one. It is a new message there, with no
+    /// attempts.
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`]; it is still leased.
+    pub async fn move_to(self, queue: &str) -> Result<Receipt, SettleError> {
+        let message = self.delivered.message.clone();
+        let receipts = self.ack_and_publish(vec![(queue.into(), message)]).await?;
+        // One message has one receipt.
+        receipts.into_iter().next().ok_or(SettleError::Broken(Broken::Closed))
+    }
+
+    /// It is done, and this came of it: the messages are in their queues exactly when this one is gone. Does not wait
+    /// for room.
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`]; nothing was published, and it is still leased.
+    pub async fn ack_and_publish(
+        self,
+        messages: Vec<(Box<str>, Message)>,
+    ) -> Result<Vec<Receipt>, SettleError> {
+        let queue = &self.queue;
+        let settlements = vec![(self.delivered.token, Settlement::Ack)];
+        queue.store.backend.transact(&queue.name, &queue.group, settlements, messages).await
+    }
+
+    /// Lets the lease last so long from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`].
+    pub async fn extend(&self, lease: Duration) -> Result<(), SettleError> {
+        let queue = &self.queue;
+        queue.store.backend.extend(&queue.name, &queue.group, self.delivered.token, lease).await
+    }
+
+    async fn settle(self, settlement: Settlement) -> Result<(), SettleError> {
+        let queue = &self.queue;
+        let settlements = vec![(self.delivered.token, settlement)];
+        let mut results = queue.store.backend.settle(&queue.name, &queue.group, settlements).await;
+        // One settlement has one answer.
+        results.pop().unwrap_or(Err(SettleError::Broken(Broken::Closed)))
+    }
+}
