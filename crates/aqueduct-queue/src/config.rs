@@ -51,7 +51,11 @@ pub struct Config {
 /// What was written about a queue. [`build`](Self::build) checks it.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a builder does nothing until it is built"]
-pub struct Builder(Config);
+pub struct Builder {
+    config: Config,
+    /// Whether a group was named, so that there is no default one.
+    grouped: bool,
+}
 
 impl Config {
     /// The group of a queue that names none.
@@ -63,7 +67,7 @@ impl Config {
 
     /// Starts from the defaults.
     pub fn builder() -> Builder {
-        Builder(Self::default())
+        Builder { config: Self::default(), grouped: false }
     }
 
     /// How long a lease lasts where the worker does not say otherwise.
@@ -120,33 +124,33 @@ impl Default for Config {
 impl Builder {
     /// The most messages that wait or are worked on, in each group. From 1 to 1,000,000,000. Default 10,000.
     pub fn items_max(mut self, items: u64) -> Self {
-        self.0.items_max = items;
+        self.config.items_max = items;
         self
     }
 
     /// The most bytes of them, in each group. From 1 to 2^50. Default 256 MiB.
     pub fn bytes_max(mut self, bytes: u64) -> Self {
-        self.0.bytes_max = bytes;
+        self.config.bytes_max = bytes;
         self
     }
 
     /// The largest message in bytes, all that belongs to it included. From 1 to 1 GiB. Default 1 MiB.
     pub fn message_bytes_max(mut self, bytes: usize) -> Self {
-        self.0.message_bytes_max = bytes;
+        self.config.message_bytes_max = bytes;
         self
     }
 
     /// How long a worker has before its message goes to another one, where it does not say otherwise. From 1 ms to a
     /// week. Default 30 s.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.0.lease = lease;
+        self.config.lease = lease;
         self
     }
 
     /// How often a message is tried before it becomes a dead letter. From 1 to 65,535. Default 5. Leases that ran out
     /// and processes that died count; released messages do not.
     pub fn attempts_max(mut self, attempts: u32) -> Self {
-        self.0.attempts_max = attempts;
+        self.config.attempts_max = attempts;
         self
     }
 
@@ -154,43 +158,43 @@ impl Builder {
     /// week; `None` never lets it. Default 60 s: nothing published more than three minutes after a message is handed
     /// out before it.
     pub fn ageing(mut self, ageing: Option<Duration>) -> Self {
-        self.0.ageing = ageing;
+        self.config.ageing = ageing;
         self
     }
 
     /// Whether tenants share the workers' time. Default: they do.
     pub fn fairness(mut self, fairness: Fairness) -> Self {
-        self.0.fairness = fairness;
+        self.config.fairness = fairness;
         self
     }
 
     /// Gives one tenant so many shares of the workers' time where others have one. From 1 to 1,000. Default 1.
     pub fn weight(mut self, tenant: impl Into<Box<str>>, shares: u32) -> Self {
-        self.0.weights.push((tenant.into(), shares));
+        self.config.weights.push((tenant.into(), shares));
         self
     }
 
     /// How long the queue remembers dedup ids, from 1 s to 30 days, and how many at most, from 1 to 100,000,000; beyond
     /// that the oldest is forgotten early. Default an hour and 1,000,000.
     pub fn dedup(mut self, window: Duration, items_max: usize) -> Self {
-        (self.0.dedup_window, self.0.dedup_items_max) = (window, items_max);
+        (self.config.dedup_window, self.config.dedup_items_max) = (window, items_max);
         self
     }
 
     /// The most dead letters, in items and in bytes, and what happens beyond. From 1. Default 100,000 and 1 GiB, and
     /// [`DeadLettersFull::Hold`].
     pub fn dead_letters(mut self, items_max: u64, bytes_max: u64, full: DeadLettersFull) -> Self {
-        (self.0.dead_items_max, self.0.dead_bytes_max, self.0.dead_full) = (items_max, bytes_max, full);
+        (self.config.dead_items_max, self.config.dead_bytes_max, self.config.dead_full) = (items_max, bytes_max, full);
         self
     }
 
     /// Adds a group of consumers: each group gets its own copy of every message whose topic fits its pattern, from
     /// now on. The first one takes the place of the group `default`. Up to 64.
     pub fn group(mut self, name: impl Into<Box<str>>, pattern: Pattern) -> Self {
-        if self.0.groups.iter().all(|(name, _)| &**name == Config::DEFAULT_GROUP) {
-            self.0.groups.clear();
+        if !std::mem::replace(&mut self.grouped, true) {
+            self.config.groups.clear();
         }
-        self.0.groups.push((name.into(), pattern));
+        self.config.groups.push((name.into(), pattern));
         self
     }
 
@@ -200,7 +204,7 @@ impl Builder {
     ///
     /// [`ConfigError`] that names the first field that cannot be.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let config = self.0;
+        let config = self.config;
         let week = Duration::from_secs(7 * 86_400);
         ConfigError::check("items_max", config.items_max, 1, 1_000_000_000)?;
         ConfigError::check("bytes_max", config.bytes_max, 1, 1 << 50)?;

@@ -20,6 +20,8 @@ impl Broker {
     ) -> Result<Vec<Delivered>, ReserveError> {
         let until = self.shared.clock.now().after(request.within);
         let (group, work) = self.group_to_reserve(&request)?;
+        // Whoever waits also looks at the time for the others; when it leaves, another one must.
+        let mut waited = None;
         loop {
             let mut told = pin!(work.notified());
             // From here on no work goes unnoticed.
@@ -37,8 +39,7 @@ impl Broker {
             if left.is_zero() {
                 return Ok(Vec::new());
             }
-            // The one who waits is the one who looks at the time; when it leaves, another one must look.
-            let _next = PassOn(&work);
+            waited.get_or_insert_with(|| PassOn(&work));
             let sleep = alarm.map_or(left, |alarm| left.min(alarm.since(self.now())));
             tokio::select! {
                 () = told => {}
@@ -239,7 +240,7 @@ impl Grant {
     }
 }
 
-/// Wakes another one who waits when the one who waits leaves.
+/// Wakes another one who waits when this one leaves.
 struct PassOn<'a>(&'a Notify);
 
 impl Drop for PassOn<'_> {

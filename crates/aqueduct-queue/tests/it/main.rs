@@ -1,0 +1,14 @@
+//! What every backend promises, on each of them, and what only some do.
+
+mod capacity;
+mod dead_letters;
+mod dedup;
+mod groups;
+mod keys;
+mod leases;
+mod operators;
+mod order;
+mod publish;
+mod store;
+mod tenants;
+mod transactions;
