@@ -52,6 +52,7 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
         step.open().await.map_err(RunError::Config)?;
     }
     let started = start::start(pipeline, replay).await?;
+    let acknowledges = started.committer.acknowledges.clone();
     let shared = Arc::clone(&started.shared);
     let sinks = started.sinks;
     let guarantee = sinks.iter().map(|sink| sink.guarantee).min().unwrap_or(Guarantee::AtLeastOnce);
@@ -96,6 +97,9 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
         Some(ReaderEnd::Exhausted) if end.counts.read == 0 => Ended::NothingToDo,
         Some(ReaderEnd::Exhausted) => Ended::Done,
     };
+    if let Some(source) = acknowledges {
+        failure = failure.or(source.close().await.err().map(RunError::Source));
+    }
     failure = failure.or(check_all_came_back(&shared, end.counts).err().map(RunError::Imbalance));
     if failure.is_none()
         && let Err(error) = failpoint::hit("drain-after")

@@ -634,6 +634,14 @@ pub enum RunError {
         /// What is kept.
         known: String,
     },
+    /// The source cannot be read again.
+    #[error("{source_name} cannot be read again, so there is no way back to {checkpoint}; run without --resume to go on")]
+    NoWayBack {
+        /// The source.
+        source_name: String,
+        /// The checkpoint.
+        checkpoint: String,
+    },
     /// Going back would leave results twice.
     #[error(
         "going back to {checkpoint} would write some results a second time ({outputs}); remove them with --rollback, or \
@@ -709,9 +717,10 @@ impl Classified for RunError {
             Self::Commit(error) => error.class(),
             Self::Read(error) => error.class(),
             Self::InUse { .. } => ErrorClass::Transient,
-            Self::Changed { .. } | Self::NoCheckpoint { .. } | Self::RollbackNeeded { .. } => {
-                ErrorClass::Invalid
-            }
+            Self::Changed { .. }
+            | Self::NoCheckpoint { .. }
+            | Self::NoWayBack { .. }
+            | Self::RollbackNeeded { .. } => ErrorClass::Invalid,
             Self::State { .. } | Self::Letter { .. } | Self::DataFolder { .. } | Self::Item { .. } => {
                 ErrorClass::Permanent
             }

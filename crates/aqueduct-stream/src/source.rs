@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aqueduct_core::{Clock, ItemId, PartitionId, Position, Record, ShutdownSignal};
+use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
@@ -97,6 +98,16 @@ pub trait Source: Send {
     /// The decoder for this source's chunks.
     fn decoder(&self) -> Arc<dyn Decode>;
 
+    /// Who is told what is committed, where what was read must be let go of only then.
+    fn acknowledges(&self) -> Option<Arc<dyn Acknowledge>> {
+        None
+    }
+
+    /// Whether it can be read again from an earlier position, so that a run can go back to a checkpoint.
+    fn goes_back(&self) -> bool {
+        true
+    }
+
     /// How much there is to read in all partitions of this run, where that is known, for progress. Asked again
     /// after each `open`, which may tell that less is left.
     fn size_hint(&self) -> Option<u64>;
@@ -109,6 +120,24 @@ pub trait Source: Send {
     fn reread(&mut self, partition: &str, offset: u64, _bytes: u64) -> Result<Bytes, SourceError> {
         Err(SourceError::NoReread { source_name: self.describe(), partition: partition.to_owned(), offset })
     }
+}
+
+/// Lets go of what is committed, at a place that keeps it until then, such as a queue. Called by the committer alone.
+#[async_trait]
+pub trait Acknowledge: Send + Sync {
+    /// The ledger has everything up to this position of a partition.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] ends the run. What is committed stays, and the next run lets go of it.
+    async fn committed(&self, partition: PartitionId, position: &Position) -> Result<(), SourceError>;
+
+    /// Nothing more is committed: gives back what was read and is not. Called once, at the end of a run.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] where that cannot be done.
+    async fn close(&self) -> Result<(), SourceError>;
 }
 
 /// What a source that waits needs to know of its run.

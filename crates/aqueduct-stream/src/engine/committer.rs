@@ -16,7 +16,7 @@ use crate::error::{RunError, SinkError};
 use crate::guarantee::Guarantee;
 use crate::sink::table::{Shape, push_row};
 use crate::sink::{Encoded, Sink};
-use crate::source::{Chunk, Decode};
+use crate::source::{Acknowledge, Chunk, Decode};
 
 /// A sink on the committer's side.
 pub(super) enum Output {
@@ -48,6 +48,8 @@ pub(super) struct Committer {
     pub(super) checkpoints: VecDeque<u64>,
     /// Adds columns that a table lacks.
     pub(super) widen: bool,
+    /// Who is told what is committed.
+    pub(super) acknowledges: Option<Arc<dyn Acknowledge>>,
     /// The input is dead letters.
     pub(super) replays: bool,
     /// Positions are committed before the work.
@@ -363,6 +365,10 @@ impl Committer {
                 self.epoch += 1;
             }
         }
+        let committed: Vec<_> = match &self.acknowledges {
+            Some(_) => epoch.positions.iter().map(|(partition, (to, _))| (*partition, to.clone())).collect(),
+            None => Vec::new(),
+        };
         for (partition, (to, next_item)) in epoch.positions {
             let from = self.revisions.entry(partition).or_default();
             ledger.advances.push(Advance { partition, from: *from, to, next_item });
@@ -398,6 +404,12 @@ impl Committer {
         for output in &mut self.outputs {
             if let Output::Direct(sink) = output {
                 sink.committed()?;
+            }
+        }
+        for (partition, position) in committed {
+            failpoint::hit("acknowledge-before").map_err(|error| CommitError::Backend(Box::new(error)))?;
+            if let Some(source) = &self.acknowledges {
+                self.runtime.block_on(source.committed(partition, &position))?;
             }
         }
         Ok(())

@@ -88,6 +88,10 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     let mut claimed = databases.all[0].store.claim(claim.clone()).await?;
     databases.all[0].fence = claimed.fence;
     if let Some(resume) = &pipeline.options.resume {
+        if !source.goes_back() {
+            let (source_name, checkpoint) = (source.describe(), resume.checkpoint.clone());
+            return Err(RunError::NoWayBack { source_name, checkpoint });
+        }
         let store = databases.all[0].store.as_mut();
         let checkpoint = resume::find(store, &claimed.ledger, resume).await?;
         resume::verify(source.as_mut(), &checkpoint, &claimed.partitions)?;
@@ -171,6 +175,8 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
         kept,
         checkpoints: checkpoints.into_iter().map(|kept| kept.epoch).collect(),
         widen: shared.options.accept_change,
+        // A replay reads letters, and nothing of the source.
+        acknowledges: source.acknowledges().filter(|_| replay.is_none()),
         replays: replay.is_some(),
         // Dead letters are in the ledger until their results are, so there is no position to commit.
         ahead: shared.options.is_ahead() && replay.is_none(),
