@@ -17,6 +17,7 @@ pub use contract::{Backend, Dead, DeadCause, Depth, Pause, Peeked, Pressure, Res
 pub use error::{
     AdminError, Broken, DeclareError, OpenError, PublishError, ReserveError, SettleError, Unsupported,
 };
+pub use log::redb::{Damage, RepairReport, VerifyReport, repair, verify};
 pub use message::{Delivered, Durability, Message, MessageId, Priority, Receipt, Settlement, Token};
 pub use queue::{Delivery, Queue, Queues, Redrive};
 pub use topic::{Pattern, Topic};

@@ -3,6 +3,7 @@
 //! The index in memory decides what is handed out; the log makes it last. It knows nothing of order, leases or time.
 
 mod memory;
+pub(crate) mod redb;
 
 use aqueduct_core::Timestamp;
 use bytes::Bytes;

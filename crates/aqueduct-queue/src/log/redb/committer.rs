@@ -1,0 +1,123 @@
+//! The thread that writes: whatever waits becomes one transaction and one sync.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use aqueduct_core::Clock;
+use crossbeam_channel::Receiver;
+use redb::Database;
+
+use crate::error::Broken;
+
+use super::Shared;
+use super::fault::{Fault, caught};
+use super::record::Meta;
+use super::tables::{self, Row};
+
+/// A write on its way, encoded.
+pub(super) struct Job {
+    pub(super) rows: Vec<Row>,
+    pub(super) bytes: usize,
+    pub(super) done: Box<dyn FnOnce(Result<(), Broken>) + Send>,
+}
+
+/// The most changes and bytes that one commit takes on. More would make all of them wait for the slowest, and hold more
+/// in memory, and is no faster: the cost of the sync is spread thin by then.
+const CHANGES_MAX: usize = 4096;
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Above this size redb writes what it needs to open a file quickly after a crash with each commit, which makes a
+/// commit about 1.8 times as slow. Below, it looks at the whole file instead, a second for a gibibyte.
+pub(super) const LARGE_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Remembered ids that are looked at in each commit, beside two for each that was added: so the walk through all of
+/// them is always faster than they become more.
+const SWEEP_ITEMS: usize = 8;
+/// Commits between two of these walks, since each opens a table.
+const SWEEP_EVERY: u64 = 16;
+
+/// What the thread has for itself.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Clock,
+    pub(super) meta: Meta,
+    /// Where the walk through the remembered ids has come to, and how many were added since.
+    pub(super) swept: Vec<u8>,
+    pub(super) added: usize,
+}
+
+impl Committer {
+    /// Writes until nobody can hand in anything more, then closes the file.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        // No timer: the first write of a quiet store is written at once, and what comes while it is synced is the next
+        // group.
+        while let Ok(first) = jobs.recv() {
+            let (mut changes, mut bytes) = (first.rows.len(), first.bytes);
+            let mut group = vec![first];
+            while changes < CHANGES_MAX && bytes < BYTES_MAX {
+                let Ok(job) = jobs.try_recv() else { break };
+                changes += job.rows.len();
+                bytes += job.bytes;
+                group.push(job);
+            }
+            self.write(group);
+        }
+        self.shared.close_file();
+    }
+
+    fn write(&mut self, group: Vec<Job>) {
+        let result = match self.shared.broken() {
+            Some(broken) => Err(broken),
+            None => self.commit(&group),
+        };
+        if result.is_ok() {
+            let rows = || group.iter().flat_map(|job| &job.rows);
+            self.shared.remember(rows());
+            if let Err(error) = self.shared.attempts().committed(self.meta.sequence, rows()) {
+                // This group is safe; the next one could not be told from it.
+                self.shared.break_with("a write beside", error.to_string());
+            }
+        }
+        for job in group {
+            // A caller that panics must not take the others with it.
+            let _ = catch_unwind(AssertUnwindSafe(|| (job.done)(result.clone())));
+        }
+    }
+
+    fn commit(&mut self, group: &[Job]) -> Result<(), Broken> {
+        let mut meta = self.meta;
+        let committed = self.shared.with_database(|database| {
+            caught(|| self.transaction(database, group, &mut meta))
+        });
+        match committed {
+            Ok((swept, added)) => {
+                (self.meta, self.swept, self.added) = (meta, swept, added);
+                Ok(())
+            }
+            Err(fault) => Err(self.shared.break_with("a commit", fault.text().to_owned())),
+        }
+    }
+
+    fn transaction(
+        &self,
+        database: &Database,
+        group: &[Job],
+        meta: &mut Meta,
+    ) -> Result<(Vec<u8>, usize), Fault> {
+        // Its durability is `Immediate`, as every transaction's of redb that says nothing else: the commit syncs.
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(self.shared.is_large());
+        let rows = || group.iter().flat_map(|job| &job.rows);
+        tables::apply(&transaction, rows(), meta)?;
+        let mut added = self.added + rows().filter(|row| matches!(row, Row::Remember(..))).count();
+        let mut swept = None;
+        if meta.remembered > 0 && meta.sequence % SWEEP_EVERY == 0 {
+            let items = SWEEP_ITEMS * usize::try_from(SWEEP_EVERY).unwrap_or(1) + 2 * added;
+            added = 0;
+            swept = Some(tables::sweep(&transaction, &self.swept, items, self.clock.wall(), meta)?);
+        }
+        tables::advance(&transaction, meta)?;
+        transaction.commit()?;
+        Ok((swept.unwrap_or_else(|| self.swept.clone()), added))
+    }
+}

@@ -1,0 +1,139 @@
+use aqueduct_core::Timestamp;
+
+use super::*;
+use crate::error::OpenError;
+
+#[test]
+fn everything_is_there_after_reopening() {
+    let (_folder, path) = place();
+    let mut walk = Walk::new(1);
+    let mut openings = Vec::new();
+    for _ in 0..6 {
+        let (log, loaded) = open(&path);
+        assert_eq!(Model::of(&loaded), walk.model);
+        assert!(loaded.heads.is_sorted_by_key(|head| head.id));
+        openings.push(loaded.opening);
+        assert_eq!(read_all(&log, &walk.model), Vec::<u64>::new());
+        for _ in 0..40 {
+            put(&log, walk.step()).expect("written");
+        }
+        // From the memory of what was just written, and from the file.
+        assert_eq!(read_all(&log, &walk.model), Vec::<u64>::new());
+        log.close().expect("closed");
+        log.close().expect("closed before");
+    }
+    assert!(openings.is_sorted_by(|one, next| one < next), "{openings:?}");
+}
+
+#[test]
+fn a_number_is_never_given_again() {
+    let (_folder, path) = place();
+    let (log, loaded) = open(&path);
+    assert_eq!(loaded.next_id, 1);
+    // What is left is spread over the file, so that its end is not free.
+    let gone = (1..=40).filter(|id| !id.is_multiple_of(8));
+    put(&log, gone.map(|id| Change::Remove(MessageId(id))).collect()).expect("written");
+    drop(log);
+    let bytes = || std::fs::metadata(&path).expect("there").len();
+    let before = bytes();
+    assert!(before > 30 * 1024 * 1024, "{before}");
+    let (log, loaded) = open(&path);
+    assert_eq!(loaded.heads.len(), 5);
+    drop(log);
+    assert!(bytes() < before / 2, "{} of {before}", bytes());
+    let (log, loaded) = open(&path);
+    assert_eq!(loaded.heads.len(), 5);
+    assert_eq!(log.read(MessageId(40)).map(|body| body.body.len()), Ok(1024 * 1024));
+}
+
+#[test]
+fn files_of_something_else_are_refused_and_left_alone() {
+    let (folder, path) = place();
+    let other = folder.path().join("other");
+    std::fs::write(&path, b"a letter to somebody").expect("written");
+    let database = redb::Database::create(&other).expect("a database");
+    let transaction = database.begin_write().expect("begun");
+    transaction.open_table(redb::TableDefinition::<u64, u64>::new("numbers")).expect("a table");
+    transaction.commit().expect("committed");
+    drop(database);
+    for path in [&path, &other, &folder.path().to_owned()] {
+        let error = RedbLog::open(path, &clock()).expect_err("it is not ours");
+        assert!(matches!(error, OpenError::NotOurs { .. }), "{error}");
+    }
+    assert_eq!(std::fs::read(&path).expect("there"), b"a letter to somebody");
+}
+
+#[test]
+fn a_missing_file_whose_neighbour_tells_of_commits_is_not_made_anew() {
+    let (_folder, path) = place();
+    let (log, _) = open(&path);
+    put(&log, vec![insert(1)]).expect("written");
+    drop(log);
+    for remove in [false, true] {
+        std::fs::write(&path, b"").expect("emptied");
+        if remove {
+            std::fs::remove_file(&path).expect("removed");
+        }
+        let error = RedbLog::open(&path, &clock()).expect_err("it had a message");
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_process_that_died_while_it_made_the_file_is_no_hindrance() {
+    for left in [&b""[..], b"redb", &[0; 8192]] {
+        let (_folder, path) = place();
+        std::fs::write(path.with_file_name("queues.new"), left).expect("written");
+        let (log, _) = open(&path);
+        put(&log, vec![insert(1)]).expect("written");
+        drop(log);
+        assert_eq!(open(&path).1.heads.len(), 1);
+    }
+}
+
+#[test]
+fn remembered_ids_go_when_their_time_is_over() {
+    let (_folder, path) = place();
+    let (clock, hands) = Clock::manual(START);
+    let (log, _) = RedbLog::open(&path, &clock).expect("opens");
+    let (soon, late) = (Timestamp(START.0 + 1000), Timestamp(START.0 + 100_000));
+    put(&log, (0..300).map(|id| remember(id, if id < 200 { soon } else { late })).collect()).expect("written");
+    hands.advance(Duration::from_secs(10));
+    // Each commit looks at a few.
+    for id in 1..200 {
+        put(&log, vec![insert(id)]).expect("written");
+    }
+    drop(log);
+    // The clock of this one stands before both, so that only the commits have removed any.
+    let (log, loaded) = open(&path);
+    assert_eq!(loaded.remembered.len(), 100);
+    drop(log);
+    hands.advance(Duration::from_secs(100));
+    let (_log, loaded) = RedbLog::open(&path, &clock).expect("opens");
+    assert_eq!(loaded.remembered, []);
+}
+
+#[test]
+fn a_large_file_with_little_in_it_is_made_small_when_it_is_opened() {
+    let (_folder, path) = place();
+    let (log, _) = open(&path);
+    let large = |id| {
+        let body = Body { body: vec![7; 1024 * 1024].into(), topic: None, headers: Vec::new() };
+        Change::Insert { head: Head { bytes: 1024 * 1024, ..head(id) }, body }
+    };
+    for id in 1..=40 {
+        put(&log, vec![large(id)]).expect("written");
+    }
+    put(&log, vec![insert(41)]).expect("written");
+    put(&log, (1..=40).map(|id| Change::Remove(MessageId(id))).collect()).expect("written");
+    drop(log);
+    let bytes = || std::fs::metadata(&path).expect("there").len();
+    let before = bytes();
+    assert!(before > 40 * 1024 * 1024, "{before}");
+    let (log, loaded) = open(&path);
+    assert_eq!(loaded.heads.len(), 1);
+    assert_eq!(log.read(MessageId(41)), Ok(body(41)));
+    drop(log);
+    assert!(bytes() < before / 8, "{}", bytes());
+    assert_eq!(open(&path).1.heads.len(), 1);
+}
