@@ -213,6 +213,10 @@ impl Backend for Broker {
         self.remove_all(queue, group, states).await
     }
 
+    async fn discard(&self, queue: &str, group: &str, ids: &[MessageId]) -> Result<u64, AdminError> {
+        self.remove_these(queue, group, ids).await
+    }
+
     async fn redrive(&self, queue: &str, group: &str, ids: &[MessageId]) -> Result<u64, AdminError> {
         self.put_back(queue, group, ids).await
     }

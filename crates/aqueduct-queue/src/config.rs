@@ -21,7 +21,7 @@ pub enum Fairness {
 /// What happens to dead letters that there is no room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeadLettersFull {
-    /// The message that should become a dead letter stays in the queue and is tried again after
+    /// The message that should become a dead letter stays in the queue and comes up again after
     /// [`Config::HELD_FOR`], until somebody makes room. Nothing is lost, and the depth tells of it.
     #[default]
     Hold,
@@ -184,7 +184,8 @@ impl Builder {
     /// The most dead letters, in items and in bytes, and what happens beyond. From 1. Default 100,000 and 1 GiB, and
     /// [`DeadLettersFull::Hold`].
     pub fn dead_letters(mut self, items_max: u64, bytes_max: u64, full: DeadLettersFull) -> Self {
-        (self.config.dead_items_max, self.config.dead_bytes_max, self.config.dead_full) = (items_max, bytes_max, full);
+        (self.config.dead_items_max, self.config.dead_bytes_max, self.config.dead_full) =
+            (items_max, bytes_max, full);
         self
     }
 

@@ -143,6 +143,14 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// [`AdminError`].
     async fn purge(&self, queue: &str, group: &str, states: &[State]) -> Result<u64, AdminError>;
 
+    /// Removes messages by their numbers, wherever they are, and tells how many there were. A lease on one is stale
+    /// from then on. For whoever has kept elsewhere that they are done.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    async fn discard(&self, queue: &str, group: &str, ids: &[MessageId]) -> Result<u64, AdminError>;
+
     /// Puts dead letters back where they came from, those of `ids`, with no attempts. Tells how many there were.
     ///
     /// # Errors

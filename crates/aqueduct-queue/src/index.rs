@@ -9,7 +9,7 @@ mod shares;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use aqueduct_core::Timestamp;
@@ -215,6 +215,12 @@ impl Index {
         Some(leased)
     }
 
+    /// Ends whatever lease there is on a message; see [`end`](Self::end).
+    pub(crate) fn end_any(&mut self, id: MessageId, now: Tick) -> Option<Leased> {
+        let lease = self.leased.get(&id)?.lease;
+        self.end(Token { id, lease }, now)
+    }
+
     /// Ends a lease as if it had not been: no attempt, no time. `None` where it is stale.
     pub(crate) fn release(&mut self, token: Token) -> Option<Entry> {
         if !self.holds(token) {
@@ -317,6 +323,20 @@ impl Index {
     /// Takes out all whose time has not come, and tells what it was.
     pub(crate) fn purge_delayed(&mut self) -> Vec<MessageId> {
         let gone = std::mem::take(&mut self.delayed).into_values().collect();
+        self.gone(gone)
+    }
+
+    /// Takes out messages that nobody has, and tells which there were. Linear in all that wait.
+    pub(crate) fn discard(&mut self, ids: &HashSet<MessageId>) -> Vec<MessageId> {
+        let mut gone = self.keys.remove(ids);
+        gone.extend(self.shares.remove(ids));
+        self.delayed.retain(|(_, id), entry| {
+            let stays = !ids.contains(id);
+            if !stays {
+                gone.push(*entry);
+            }
+            stays
+        });
         self.gone(gone)
     }
 

@@ -1,6 +1,7 @@
 //! What programs hold: a store of queues, one queue of it, and a message that was handed out.
 
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use crate::broker::Broker;
 use crate::capability::{Capabilities, Capability};
 use crate::config::Config;
 use crate::contract::{Backend, DeadCause, Depth, Pause, Peeked, Pressure, Reserve, State, TenantShare};
-use crate::error::{AdminError, Broken, DeclareError, PublishError, ReserveError, SettleError};
+use crate::error::{AdminError, Broken, DeclareError, OpenError, PublishError, ReserveError, SettleError};
+use crate::log::redb::RedbLog;
 use crate::log::{Loaded, MemoryLog};
-use crate::message::{Delivered, Durability, Message, MessageId, Receipt, Settlement};
+use crate::message::{Delivered, Durability, Message, MessageId, Receipt, Settlement, Token};
 
 /// A store of queues. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -21,6 +23,10 @@ pub struct Queues {
     backend: Arc<dyn Backend>,
     clock: Clock,
 }
+
+/// What queues in a file do: everything.
+const EMBEDDED: Capabilities =
+    Capabilities { backend: "embedded", durability: Durability::Disk, exceptions: &[] };
 
 /// What queues in memory do not do.
 const MEMORY: Capabilities = Capabilities {
@@ -46,6 +52,26 @@ impl Queues {
     pub fn memory_with(clock: Clock) -> Self {
         let broker = Broker::new(Arc::new(MemoryLog::default()), Loaded::default(), MEMORY, clock.clone());
         Self { backend: Arc::new(broker), clock }
+    }
+
+    /// Opens the queues of a file, or makes it. Blocks while the file is read: some two seconds for a million messages.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: another process has it, it is not a file of queues, or it is damaged.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_with(path, Clock::system())
+    }
+
+    /// The same, on another clock.
+    ///
+    /// # Errors
+    ///
+    /// See [`open`](Self::open).
+    pub fn open_with(path: impl AsRef<Path>, clock: Clock) -> Result<Self, OpenError> {
+        let (log, loaded) = RedbLog::open(path.as_ref(), &clock)?;
+        let broker = Broker::new(Arc::new(log), loaded, EMBEDDED, clock.clone());
+        Ok(Self { backend: Arc::new(broker), clock })
     }
 
     /// Queues that another backend keeps.
@@ -238,12 +264,27 @@ impl Queue {
     }
 
     /// Settles several deliveries of this queue and group, each for itself, in one write. One answer for each.
-    pub async fn settle(&self, settlements: Vec<(Delivery, Settlement)>) -> Vec<Result<(), SettleError>> {
-        let settlements = settlements
-            .into_iter()
-            .map(|(delivery, settlement)| (delivery.delivered.token, settlement))
-            .collect();
+    pub async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Vec<Result<(), SettleError>> {
         self.store.backend.settle(&self.name, &self.group, settlements).await
+    }
+
+    /// Lets a lease last so long from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`SettleError`].
+    pub async fn extend(&self, token: Token, lease: Duration) -> Result<(), SettleError> {
+        self.store.backend.extend(&self.name, &self.group, token, lease).await
+    }
+
+    /// Removes messages by their numbers, wherever they are; a lease on one is stale from then on. Tells how many
+    /// there were. For whoever has kept elsewhere, in one transaction with what came of them, that they are done.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError`].
+    pub async fn discard(&self, ids: &[MessageId]) -> Result<u64, AdminError> {
+        self.store.backend.discard(&self.name, &self.group, ids).await
     }
 
     /// Counts what is in the group.
@@ -470,14 +511,11 @@ impl Delivery {
     ///
     /// [`SettleError`].
     pub async fn extend(&self, lease: Duration) -> Result<(), SettleError> {
-        let queue = &self.queue;
-        queue.store.backend.extend(&queue.name, &queue.group, self.delivered.token, lease).await
+        self.queue.extend(self.delivered.token, lease).await
     }
 
     async fn settle(self, settlement: Settlement) -> Result<(), SettleError> {
-        let queue = &self.queue;
-        let settlements = vec![(self.delivered.token, settlement)];
-        let mut results = queue.store.backend.settle(&queue.name, &queue.group, settlements).await;
+        let mut results = self.queue.settle(vec![(self.delivered.token, settlement)]).await;
         // One settlement has one answer.
         results.pop().unwrap_or(Err(SettleError::Broken(Broken::Closed)))
     }

@@ -1,14 +1,14 @@
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashSet};
 
 use crate::contract::{Depth, Pause, Peeked, State as MessageState, TenantShare};
 use crate::error::AdminError;
-use crate::index::Entry;
+use crate::index::{Entry, Leased, Tick};
 use crate::log::{Body, Change, GroupId, Head};
 use crate::message::{Message, MessageId};
 use crate::topic::Topic;
 
 use super::Broker;
-use super::state::{Buried, GroupState, State};
+use super::state::{After, Buried, GroupState, State};
 
 /// The most changes of one write, where what is done need not be all or nothing.
 const CHANGES_MAX: usize = 4096;
@@ -123,6 +123,33 @@ impl Broker {
         Ok(gone.len() as u64)
     }
 
+    pub(super) async fn remove_these(
+        &self,
+        queue: &str,
+        group: &str,
+        ids: &[MessageId],
+    ) -> Result<u64, AdminError> {
+        let permit = self.permit().await?;
+        let pending = {
+            let _order = self.order();
+            let now = self.now();
+            let (id, taken) = {
+                let mut all = self.lock();
+                let group = all.group(queue, group)?;
+                (group.group.id, group.take_out(ids, now))
+            };
+            if taken.ids.is_empty() {
+                return Ok(0);
+            }
+            let changes = taken.ids.iter().copied().map(Change::Remove).collect();
+            self.submit(permit, changes, move |state, _| {
+                state.settle_all(id, taken.leased.into_iter().map(After::Finish).collect());
+                taken.ids.len() as u64
+            })
+        };
+        Ok(pending.done().await?)
+    }
+
     pub(super) async fn put_back(
         &self,
         queue: &str,
@@ -171,7 +198,7 @@ impl Broker {
 }
 
 impl State {
-    fn put_back(&mut self, heads: &[Head], now: crate::index::Tick) {
+    fn put_back(&mut self, heads: &[Head], now: Tick) {
         for head in heads {
             if let Some(group) = self.groups.get_mut(&head.group) {
                 group.keep_promise(head, now, None);
@@ -183,7 +210,35 @@ impl State {
     }
 }
 
+/// Messages that were taken out by their numbers.
+struct Taken {
+    ids: Vec<MessageId>,
+    /// Those of them that workers had. They are gone when that is written.
+    leased: Vec<Leased>,
+}
+
 impl GroupState {
+    /// Takes out messages wherever they are. Linear in those that wait, unless all are leased or dead.
+    fn take_out(&mut self, ids: &[MessageId], now: Tick) -> Taken {
+        let mut taken = Taken { ids: Vec::with_capacity(ids.len()), leased: Vec::new() };
+        let mut waiting = HashSet::new();
+        for id in ids {
+            if let Some(leased) = self.index.end_any(*id, now) {
+                taken.leased.push(leased);
+            } else if let Some(Buried { head, .. }) = self.dead.remove(id) {
+                self.dead_bytes -= u64::from(head.bytes);
+            } else {
+                waiting.insert(*id);
+                continue;
+            }
+            taken.ids.push(*id);
+        }
+        if !waiting.is_empty() {
+            taken.ids.extend(self.index.discard(&waiting));
+        }
+        taken
+    }
+
     /// Takes dead letters out, as many as there is room for, with no attempts.
     fn exhume(&mut self, ids: &[MessageId]) -> Vec<Head> {
         let mut heads = Vec::new();

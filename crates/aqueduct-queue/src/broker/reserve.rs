@@ -99,7 +99,8 @@ impl Broker {
             bytes = bytes.saturating_add(size);
             let key = found.index.key(&entry).map(Into::into);
             let tenant = Some(found.index.tenant(&entry)).filter(|tenant| !tenant.is_empty()).map(Into::into);
-            grants.held.push(Grant { token, entry, key, tenant });
+            let exhausted = u32::from(entry.attempts) > found.config.attempts_max;
+            grants.held.push(Grant { token, entry, key, tenant, exhausted });
         }
         let Some(found) = state.groups.get(&group) else { return Ok((grants, None)) };
         if found.index.has_next() && !found.group.paused {
@@ -111,6 +112,11 @@ impl Broker {
 
     /// Notes that the attempts begin, and reads what the workers need.
     async fn load(&self, group: GroupId, mut grants: Grants<'_>) -> Result<Vec<Delivered>, ReserveError> {
+        // They were handed out for the last time when their process died, and it could not say so.
+        for token in grants.exhausted() {
+            self.bury(group, token, Dead::out_of_attempts(self.wall())).await?;
+        }
+        grants.held.retain(|grant| !grant.exhausted);
         let begun: Vec<(MessageId, u32)> =
             grants.held.iter().map(|grant| (grant.token.id, u32::from(grant.entry.attempts))).collect();
         self.log.begin(&begun).inspect_err(|broken| self.lock().fail(broken.clone()))?;
@@ -187,9 +193,15 @@ struct Grant {
     entry: Entry,
     key: Option<Box<str>>,
     tenant: Option<Box<str>>,
+    /// Whether it has had all its attempts before.
+    exhausted: bool,
 }
 
 impl Grants<'_> {
+    fn exhausted(&self) -> Vec<Token> {
+        self.held.iter().filter(|grant| grant.exhausted).map(|grant| grant.token).collect()
+    }
+
     fn is_empty(&self) -> bool {
         self.held.is_empty()
     }

@@ -98,6 +98,10 @@ fn tick(date: Timestamp, now: Tick, wall: Timestamp, earliest: Duration, latest:
     if millis < 0 { now.before(distance.min(earliest)) } else { now.after(distance.min(latest)) }
 }
 
+fn millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
 impl State {
     pub(super) fn new(loaded: Loaded, now: Tick, wall: Timestamp) -> Self {
         let mut state = Self {
@@ -120,7 +124,9 @@ impl State {
                 }
                 None => {
                     let since = tick(head.published, now, wall, Message::DELAY_MAX, Duration::ZERO);
-                    let due = head.due.map(|due| tick(due, now, wall, Duration::ZERO, Message::DELAY_MAX));
+                    // Not longer than from the publication on, should the date have been set back since.
+                    let latest = |due: Timestamp| millis(due.0.saturating_sub(head.published.0));
+                    let due = head.due.map(|due| tick(due, now, wall, Duration::ZERO, latest(due)));
                     group.index.insert(&arrival(&head, since, due.filter(|due| *due > now)));
                 }
             }
@@ -337,9 +343,7 @@ impl GroupState {
                 self.index.give_back(leased, None);
                 continue;
             }
-            let reason = "its lease ran out, or the process of its worker died".into();
-            let dead = Dead { at: wall, cause: DeadCause::Attempts, reason };
-            after.push(self.bury(leased, dead, now, wall, changes));
+            after.push(self.bury(leased, Dead::out_of_attempts(wall), now, wall, changes));
         }
         after
     }
@@ -351,6 +355,14 @@ impl GroupState {
             After::GiveBack(leased, due) => self.index.give_back(leased, due),
         }
         self.work.notify_one();
+    }
+}
+
+impl Dead {
+    /// Of a message whose last worker did not say what became of it.
+    pub(super) fn out_of_attempts(at: Timestamp) -> Self {
+        let reason = "its lease ran out, or the process of its worker died".into();
+        Self { at, cause: DeadCause::Attempts, reason }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -111,6 +111,16 @@ impl Keys {
         self.waiting = 0;
         let keys = self.keys.iter_mut().flatten();
         keys.flat_map(|key| std::mem::take(&mut key.waiting).into_values()).collect()
+    }
+
+    /// Takes out these of those that wait for another one.
+    pub(super) fn remove(&mut self, ids: &HashSet<MessageId>) -> Vec<Entry> {
+        let mut removed = Vec::new();
+        for key in self.keys.iter_mut().flatten() {
+            removed.extend(key.waiting.extract_if(.., |id, _| ids.contains(id)).map(|(_, entry)| entry));
+        }
+        self.waiting -= removed.len() as u64;
+        removed
     }
 
     fn key(&mut self, id: KeyId) -> &mut Key {

@@ -1,7 +1,8 @@
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 
 use super::Entry;
+use crate::message::MessageId;
 
 /// Messages of one tenant and one priority, in the order of their numbers.
 ///
@@ -70,6 +71,15 @@ impl Line {
 
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.fresh.iter().chain(self.back.iter().map(|Reverse(ByNumber(entry))| entry))
+    }
+
+    /// Takes out these.
+    pub(super) fn remove(&mut self, ids: &HashSet<MessageId>) -> Vec<Entry> {
+        let all = self.drain();
+        let (removed, stay): (Vec<Entry>, Vec<Entry>) =
+            all.into_iter().partition(|entry| ids.contains(&entry.id));
+        stay.into_iter().for_each(|entry| self.push(entry));
+        removed
     }
 
     pub(super) fn drain(&mut self) -> Vec<Entry> {

@@ -1,10 +1,10 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Fairness};
 use crate::contract::TenantShare;
-use crate::message::Priority;
+use crate::message::{MessageId, Priority};
 
 use super::line::Line;
 use super::{Entry, Tick};
@@ -229,6 +229,23 @@ impl Shares {
         }
         self.ready = 0;
         entries
+    }
+
+    /// Takes these out of their lines.
+    pub(super) fn remove(&mut self, ids: &HashSet<MessageId>) -> Vec<Entry> {
+        let mut removed = Vec::new();
+        for (index, tenant) in self.tenants.iter_mut().enumerate() {
+            let Some(tenant) = tenant else { continue };
+            let before = removed.len();
+            removed.extend(tenant.lines.iter_mut().flat_map(|line| line.remove(ids)));
+            let count = (removed.len() - before) as u64;
+            tenant.ready -= count;
+            self.ready -= count;
+            if count > 0 && tenant.ready == 0 {
+                self.turns.remove(&(tenant.had, TenantId(u32::try_from(index).unwrap_or(u32::MAX))));
+            }
+        }
+        removed
     }
 
     fn add(&mut self, name: &str) -> TenantId {

@@ -156,7 +156,15 @@ fn check(steps: Vec<Step>, ageing: Option<Duration>, fairness: Fairness) {
                 });
                 let place = due.map_or(Place::Ready, Place::Delayed);
                 let since = due.unwrap_or(now);
-                model.known.push(Known { id: next_id, priority, key, since, place, attempts: 0, holds: false });
+                model.known.push(Known {
+                    id: next_id,
+                    priority,
+                    key,
+                    since,
+                    place,
+                    attempts: 0,
+                    holds: false,
+                });
                 model.hand_on_keys();
                 next_id += 1;
             }
@@ -242,9 +250,8 @@ fn check(steps: Vec<Step>, ageing: Option<Duration>, fairness: Fairness) {
             }
             _ => {}
         }
-        let count = |wanted: fn(Place) -> bool| {
-            model.known.iter().filter(|known| wanted(known.place)).count() as u64
-        };
+        let count =
+            |wanted: fn(Place) -> bool| model.known.iter().filter(|known| wanted(known.place)).count() as u64;
         assert_eq!(index.ready(), count(|place| place == Place::Ready));
         assert_eq!(index.delayed(), count(|place| matches!(place, Place::Delayed(_))));
         assert_eq!(index.leased(), count(|place| matches!(place, Place::Leased(..))));
@@ -299,7 +306,15 @@ fn no_message_is_passed_by_what_came_three_ageings_later() {
             let priority = if random.below(10) == 0 { Priority::Low } else { Priority::Critical };
             let (attempts, published, since) = (0, Timestamp(0), now);
             let arrival = Arrival {
-                id: MessageId(id), priority, attempts, published, bytes: 1, key: None, tenant: None, since, due: None,
+                id: MessageId(id),
+                priority,
+                attempts,
+                published,
+                bytes: 1,
+                key: None,
+                tenant: None,
+                since,
+                due: None,
             };
             index.insert(&arrival);
         }

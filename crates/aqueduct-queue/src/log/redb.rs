@@ -112,9 +112,10 @@ impl RedbLog {
             caught(|| Ok(database.compact()?))?;
         }
 
-        meta.opening = meta.opening.checked_add(1).ok_or_else(|| {
-            Fault::Damaged("it was opened more often than there are numbers".into())
-        })?;
+        meta.opening = meta
+            .opening
+            .checked_add(1)
+            .ok_or_else(|| Fault::Damaged("it was opened more often than there are numbers".into()))?;
         loaded.opening = meta.opening;
         caught(|| {
             let transaction = database.begin_write()?;
@@ -161,35 +162,8 @@ impl RedbLog {
             .name("aqueduct-queue-log".into())
             .spawn(move || committer.run(&queue))
             .map_err(Fault::from)?;
-        let log = Self {
-            shared,
-            jobs: RwLock::new(Some(jobs)),
-            committer: Mutex::new(Some(committer)),
-        };
+        let log = Self { shared, jobs: RwLock::new(Some(jobs)), committer: Mutex::new(Some(committer)) };
         Ok((log, loaded))
-    }
-
-    /// Takes nothing more, waits until everything is safe and closes the file. Does nothing the second time.
-    ///
-    /// # Errors
-    ///
-    /// [`Broken`] when something did not become safe, or the file could not be closed.
-    ///
-    /// # Cancel safety
-    ///
-    /// It blocks its thread for as long as a few commits take.
-    pub(crate) fn close(&self) -> Result<(), Broken> {
-        drop(self.jobs.write().unwrap_or_else(PoisonError::into_inner).take());
-        let committer = lock(&self.committer).take();
-        if let Some(committer) = committer
-            && committer.join().is_err()
-        {
-            self.shared.break_with("closing", "the thread that writes has died".into());
-        }
-        match self.shared.broken() {
-            Some(Broken::Closed) | None => Ok(()),
-            Some(broken) => Err(broken),
-        }
     }
 }
 
@@ -208,18 +182,24 @@ impl Log for RedbLog {
         let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
         let (job, broken) = match jobs.as_ref() {
             Some(jobs) => match jobs.try_send(job) {
-            Ok(()) => return,
-            // Its callers promise that this cannot be. To wait could be to wait for ourselves.
-            Err(TrySendError::Full(job)) => {
-                let cause = format!("more than {WRITES_MAX} writes are under way");
-                (job, Broken::Write { what: "a commit", cause })
-            }
-            Err(TrySendError::Disconnected(job)) => (job, self.shared.broken().unwrap_or(Broken::Closed)),
+                Ok(()) => return,
+                // Its callers promise that this cannot be. To wait could be to wait for ourselves.
+                Err(TrySendError::Full(job)) => {
+                    let cause = format!("more than {WRITES_MAX} writes are under way");
+                    (job, Broken::Write { what: "a commit", cause })
+                }
+                Err(TrySendError::Disconnected(job)) => (job, self.shared.broken().unwrap_or(Broken::Closed)),
             },
             None => (job, self.shared.broken().unwrap_or(Broken::Closed)),
         };
         drop(jobs);
         (job.done)(Err(broken));
+    }
+
+    fn at_hand(&self, id: MessageId) -> Option<Body> {
+        let recent = lock(&self.shared.recent).get(id.0)?;
+        // What is not what was written is read again, and told by the one who does.
+        record::read_body(id, &recent).ok()
     }
 
     fn read(&self, id: MessageId) -> Result<Body, ReadError> {
@@ -240,6 +220,21 @@ impl Log for RedbLog {
         }
         let noted = self.shared.attempts().begin(attempts.iter().map(|(id, attempt)| (id.0, *attempt)));
         noted.map_err(|error| self.shared.break_with("a write beside", error.to_string()))
+    }
+
+    /// Does nothing the second time. It blocks its thread for as long as a few commits take.
+    fn close(&self) -> Result<(), Broken> {
+        drop(self.jobs.write().unwrap_or_else(PoisonError::into_inner).take());
+        let committer = lock(&self.committer).take();
+        if let Some(committer) = committer
+            && committer.join().is_err()
+        {
+            self.shared.break_with("closing", "the thread that writes has died".into());
+        }
+        match self.shared.broken() {
+            Some(Broken::Closed) | None => Ok(()),
+            Some(broken) => Err(broken),
+        }
     }
 }
 

@@ -55,8 +55,7 @@ on_every_backend! {
         store.time.advance(SECOND * 29);
         assert!(queue.try_reserve().await.unwrap().is_none());
         held.ack().await.unwrap();
-        let refused = queue.publish(message("b")).await.map(|_| ()).unwrap();
-        let () = refused;
+        publish(&queue, &["b"]).await;
         let held = take(&queue).await;
         let error = held.extend(Duration::ZERO).await.unwrap_err();
         assert_eq!(error.to_string(), "lease is 0ns, allowed is 1ms to 604800s");
@@ -101,10 +100,10 @@ on_every_backend! {
         let mut again = queue.reserve_many(3, usize::MAX, Duration::ZERO).await.unwrap();
         let results = queue
             .settle(vec![
-                (stale, Settlement::Ack),
-                (again.remove(0), Settlement::Ack),
-                (again.remove(0), Settlement::Nack { delay: Duration::ZERO, reason: "x".into() }),
-                (again.remove(0), Settlement::Release),
+                (stale.token, Settlement::Ack),
+                (again.remove(0).token, Settlement::Ack),
+                (again.remove(0).token, Settlement::Nack { delay: Duration::ZERO, reason: "x".into() }),
+                (again.remove(0).token, Settlement::Release),
             ])
             .await;
         assert!(matches!(results[0], Err(SettleError::StaleLease { .. })), "{results:?}");

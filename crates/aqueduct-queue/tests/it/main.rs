@@ -5,6 +5,7 @@ mod dead_letters;
 mod dedup;
 mod groups;
 mod keys;
+mod lasting;
 mod leases;
 mod operators;
 mod order;

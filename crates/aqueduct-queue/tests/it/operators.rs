@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use aqueduct_queue::{Broken, Config, Pause, PublishError, ReserveError, State};
+use aqueduct_queue::{Broken, Config, Pause, PublishError, ReserveError, SettleError, State};
 
 use crate::store::{SECOND, drain, message, on_every_backend, publish, take};
 
@@ -61,6 +61,27 @@ on_every_backend! {
         assert_eq!(queue.depth().await.unwrap().bytes, 0);
         publish(&queue, &["a", "b", "c", "d"]).await;
         assert_eq!(drain(&queue).await, ["a", "b", "c", "d"]);
+    }
+
+    async fn messages_are_discarded_by_their_numbers_wherever_they_are(store) {
+        let queue = store.queue().await;
+        let mut ids = Vec::new();
+        for (text, key, delay) in [
+            ("held", Some("k"), 0), ("behind", Some("k"), 0), ("later", None, 1), ("dead", None, 0), ("ready", None, 0), ("stays", None, 0),
+        ] {
+            let mut message = message(text).with_delay(SECOND * delay);
+            message.key = key.map(Into::into);
+            ids.push(queue.publish(message).await.unwrap().id);
+        }
+        let held = take(&queue).await;
+        take(&queue).await.dead_letter("no").await.unwrap();
+        assert_eq!(queue.discard(&ids[..5]).await.unwrap(), 5);
+        assert_eq!(queue.discard(&ids[..5]).await.unwrap(), 0);
+        assert!(matches!(held.ack().await, Err(SettleError::StaleLease { .. })));
+        let depth = queue.depth().await.unwrap();
+        assert_eq!((depth.ready, depth.delayed, depth.leased, depth.dead, depth.bytes, depth.dead_bytes), (1, 0, 0, 0, 5, 0));
+        queue.publish(message("next").with_key("k")).await.unwrap();
+        assert_eq!(drain(&queue).await, ["stays", "next"]);
     }
 
     async fn the_wait_of_the_oldest_message_is_told(store) {

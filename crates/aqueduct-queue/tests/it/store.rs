@@ -7,20 +7,21 @@ use tempfile::TempDir;
 
 /// A backend that the conformance suite runs on.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     Memory,
+    Embedded,
 }
 
 impl Kind {
-    pub const ALL: [Self; 1] = [Self::Memory];
+    pub(crate) const ALL: [Self; 2] = [Self::Memory, Self::Embedded];
 }
 
 /// A store of queues with a clock that stands still.
-pub struct Store {
-    pub queues: Queues,
-    pub time: ManualClock,
-    pub clock: Clock,
-    pub folder: TempDir,
+pub(crate) struct Store {
+    pub(crate) queues: Queues,
+    pub(crate) time: ManualClock,
+    pub(crate) clock: Clock,
+    pub(crate) folder: TempDir,
     kind: Kind,
 }
 
@@ -31,28 +32,38 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    pub async fn new(kind: Kind) -> Self {
+    pub(crate) async fn new(kind: Kind) -> Self {
         // Shown with the failure of a test, so that it tells the backend.
         println!("on {kind:?}");
         let (clock, time) = Clock::manual(Timestamp(1_800_000_000_000));
         let folder = TempDir::new().unwrap();
-        let queues = open(kind, &clock, &folder).await;
+        let queues = open(kind, &clock, &folder);
         Self { queues, time, clock, folder, kind }
     }
 
     /// A queue of the name `work` with the defaults.
-    pub async fn queue(&self) -> Queue {
+    pub(crate) async fn queue(&self) -> Queue {
         self.queue_with(Config::default()).await
     }
 
-    pub async fn queue_with(&self, config: Config) -> Queue {
+    /// Closes the store and opens it again. What is in memory is gone.
+    pub(crate) async fn reopened(self) -> Self {
+        self.queues.close().await.unwrap();
+        let Self { queues, time, clock, folder, kind } = self;
+        drop(queues);
+        let queues = open(kind, &clock, &folder);
+        Self { queues, time, clock, folder, kind }
+    }
+
+    pub(crate) async fn queue_with(&self, config: Config) -> Queue {
         self.queues.declare("work", config).await.unwrap()
     }
 }
 
-async fn open(kind: Kind, clock: &Clock, _folder: &TempDir) -> Queues {
+fn open(kind: Kind, clock: &Clock, folder: &TempDir) -> Queues {
     match kind {
         Kind::Memory => Queues::memory_with(clock.clone()),
+        Kind::Embedded => Queues::open_with(folder.path().join("queues.redb"), clock.clone()).unwrap(),
     }
 }
 
@@ -72,25 +83,25 @@ macro_rules! on_every_backend {
 }
 pub(crate) use on_every_backend;
 
-pub fn message(text: &str) -> Message {
+pub(crate) fn message(text: &str) -> Message {
     Message::new(text.as_bytes().to_vec())
 }
 
-pub fn text(delivery: &Delivery) -> String {
+pub(crate) fn text(delivery: &Delivery) -> String {
     String::from_utf8(delivery.message.body.to_vec()).unwrap()
 }
 
-pub const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// Publishes texts, in this order.
-pub async fn publish(queue: &Queue, texts: &[&str]) {
+pub(crate) async fn publish(queue: &Queue, texts: &[&str]) {
     for text in texts {
         queue.try_publish(message(text)).await.unwrap();
     }
 }
 
 /// Takes what is ready and acknowledges it, one after the other.
-pub async fn drain(queue: &Queue) -> Vec<String> {
+pub(crate) async fn drain(queue: &Queue) -> Vec<String> {
     let mut texts = Vec::new();
     while let Some(delivery) = queue.try_reserve().await.unwrap() {
         texts.push(text(&delivery));
@@ -100,6 +111,6 @@ pub async fn drain(queue: &Queue) -> Vec<String> {
 }
 
 /// Takes one message that must be there.
-pub async fn take(queue: &Queue) -> Delivery {
+pub(crate) async fn take(queue: &Queue) -> Delivery {
     queue.try_reserve().await.unwrap().expect("a message is ready")
 }

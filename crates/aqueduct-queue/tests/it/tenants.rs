@@ -26,9 +26,8 @@ async fn work(
 }
 
 async fn fill(queue: &Queue, tenant: &str, count: usize) {
-    for _ in 0..count {
-        queue.publish(message(tenant).with_tenant(tenant)).await.unwrap();
-    }
+    let messages = (0..count).map(|_| message(tenant).with_tenant(tenant)).collect();
+    queue.publish_all(messages, Duration::ZERO).await.unwrap();
 }
 
 on_every_backend! {

@@ -87,7 +87,11 @@ impl Attempts {
     }
 
     /// Begins a file with those attempts that the heads do not know of, in the place of the one that is there.
-    pub(super) fn create(path: &Path, mark: u64, attempts: impl Iterator<Item = (u64, u32)>) -> io::Result<Self> {
+    pub(super) fn create(
+        path: &Path,
+        mark: u64,
+        attempts: impl Iterator<Item = (u64, u32)>,
+    ) -> io::Result<Self> {
         let begun: HashMap<u64, Begun> =
             attempts.map(|(id, attempt)| (id, Begun { attempt, settled: false })).collect();
         let path = beside(path);

@@ -86,9 +86,8 @@ impl Committer {
 
     fn commit(&mut self, group: &[Job]) -> Result<(), Broken> {
         let mut meta = self.meta;
-        let committed = self.shared.with_database(|database| {
-            caught(|| self.transaction(database, group, &mut meta))
-        });
+        let committed =
+            self.shared.with_database(|database| caught(|| self.transaction(database, group, &mut meta)));
         match committed {
             Ok((swept, added)) => {
                 (self.meta, self.swept, self.added) = (meta, swept, added);

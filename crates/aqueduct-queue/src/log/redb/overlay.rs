@@ -100,7 +100,11 @@ impl Overlay {
     }
 
     /// Calls `each` with the pieces of blocks that `offset..offset + len` is made of.
-    fn pieces(offset: u64, len: usize, mut each: impl FnMut(u64, usize, std::ops::Range<usize>) -> io::Result<()>) -> io::Result<()> {
+    fn pieces(
+        offset: u64,
+        len: usize,
+        mut each: impl FnMut(u64, usize, std::ops::Range<usize>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;

@@ -359,7 +359,8 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self) -> Result<Box<str>, Bad> {
         let bytes = self.length()?;
-        let text = std::str::from_utf8(self.take(bytes)?).map_err(|_| Bad("it has a text that is none".into()))?;
+        let text =
+            std::str::from_utf8(self.take(bytes)?).map_err(|_| Bad("it has a text that is none".into()))?;
         Ok(text.into())
     }
 

@@ -91,7 +91,10 @@ impl Salvage {
             Ok(())
         });
         if let Err(fault) = remembered {
-            holes.push(("the remembered dedup ids behind those that were found".into(), fault.text().to_owned()));
+            holes.push((
+                "the remembered dedup ids behind those that were found".into(),
+                fault.text().to_owned(),
+            ));
         }
         found.holes.append(&mut holes);
         Ok(found)
@@ -124,7 +127,10 @@ fn scan<K>(
     holes: &mut Vec<(String, String)>,
     mut each: impl FnMut(K, &[u8]),
 ) where
-    K: Number + Key + for<'a> redb::Value<SelfType<'a> = K> + for<'a> std::borrow::Borrow<<K as redb::Value>::SelfType<'a>>,
+    K: Number
+        + Key
+        + for<'a> redb::Value<SelfType<'a> = K>
+        + for<'a> std::borrow::Borrow<<K as redb::Value>::SelfType<'a>>,
 {
     use redb::TableHandle;
     let name = definition.name().to_owned();

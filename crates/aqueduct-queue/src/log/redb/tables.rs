@@ -3,8 +3,8 @@
 use aqueduct_core::Timestamp;
 use bytes::Bytes;
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
-    TableError, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
+    TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::log::{Change, Loaded};
@@ -64,7 +64,9 @@ impl Row {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Insert { head, body, .. } => head.len() + body.len(),
-            Self::Update { head: record, .. } | Self::Bury(_, record) | Self::Group(_, record) => record.len(),
+            Self::Update { head: record, .. } | Self::Bury(_, record) | Self::Group(_, record) => {
+                record.len()
+            }
             Self::Remember(key, record) => key.len() + record.len(),
             Self::Forget(key) => key.len(),
             Self::Remove(_) | Self::Unbury(_) => 8,
@@ -160,7 +162,9 @@ pub(super) fn sweep(
 ) -> Result<Vec<u8>, Fault> {
     let mut table = transaction.open_table(REMEMBERED)?;
     let (mut over, mut last, mut seen) = (Vec::new(), Vec::new(), 0);
-    for entry in table.range::<&[u8]>((std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded))?.take(items) {
+    for entry in
+        table.range::<&[u8]>((std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded))?.take(items)
+    {
         let (key, value) = entry?;
         let (.., until) = record::read_remembered(key.value(), value.value())
             .map_err(|bad| damaged("a remembered dedup id", &bad))?;
@@ -217,7 +221,9 @@ pub(super) fn meta(transaction: &ReadTransaction) -> Result<Meta, Fault> {
     };
     match record::read_meta(record.value()) {
         Ok(Ok(meta)) => Ok(meta),
-        Ok(Err(format)) => Err(Fault::NotOurs(format!("version {format} of the format, this one is {}", record::FORMAT))),
+        Ok(Err(format)) => {
+            Err(Fault::NotOurs(format!("version {format} of the format, this one is {}", record::FORMAT)))
+        }
         Err(bad) => Err(damaged("the record of the file as a whole", &bad)),
     }
 }

@@ -71,9 +71,11 @@ fn head(id: u64) -> Head {
 
 fn body(id: u64) -> Body {
     // From nothing to several pages.
-    let length = usize::try_from(if id.is_multiple_of(17) { 9_000 + id % 1000 } else { id * 37 % 400 }).expect("small");
+    let length = usize::try_from(if id.is_multiple_of(17) { 9_000 + id % 1000 } else { id * 37 % 400 })
+        .expect("small");
     let body: Vec<u8> = id.to_le_bytes().iter().copied().cycle().take(length).collect();
-    let headers = (0..id % 3).map(|number| (format!("name-{number}").into(), format!("of {id}").into())).collect();
+    let headers =
+        (0..id % 3).map(|number| (format!("name-{number}").into(), format!("of {id}").into())).collect();
     Body { body: body.into(), topic: id.is_multiple_of(3).then(|| format!("orders.{id}").into()), headers }
 }
 
@@ -180,7 +182,9 @@ impl Walk {
             }
             (2, Some(id)) => vec![Change::Bury(MessageId(id), dead(id))],
             (3, Some(id)) => vec![remember(id, far)],
-            (4, Some(id)) => vec![Change::Forget { queue: "orders".into(), dedup_id: format!("d-{id}").into() }],
+            (4, Some(id)) => {
+                vec![Change::Forget { queue: "orders".into(), dedup_id: format!("d-{id}").into() }]
+            }
             (5, _) => {
                 let id = u32::try_from(self.random.below(5)).expect("small");
                 vec![Change::Group(group(id, self.random.below(2) == 0))]

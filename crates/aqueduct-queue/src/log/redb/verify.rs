@@ -149,7 +149,9 @@ fn pages(path: &Path) -> Result<(Option<Database>, Vec<Damage>), Fault> {
     let checked = caught(|| Ok(builder(true).create_with_backend(Overlay::over(path)?)?));
     match checked {
         Ok(held) => Ok((Some(held), Vec::new())),
-        Err(Fault::Damaged(reason)) => Ok((None, vec![Damage { what: "the pages of the file".into(), reason }])),
+        Err(Fault::Damaged(reason)) => {
+            Ok((None, vec![Damage { what: "the pages of the file".into(), reason }]))
+        }
         Err(fault) => Err(fault),
     }
 }
@@ -178,8 +180,10 @@ fn before(path: &Path, found: &mut Found) -> Option<Salvage> {
     merge(&mut found.bodies, other.bodies);
     merge(&mut found.dead, other.dead);
     merge(&mut found.groups, other.groups);
-    let known: BTreeSet<_> = found.remembered.iter().map(|(queue, id, ..)| (queue.clone(), id.clone())).collect();
-    let more = other.remembered.into_iter().filter(|(queue, id, ..)| !known.contains(&(queue.clone(), id.clone())));
+    let known: BTreeSet<_> =
+        found.remembered.iter().map(|(queue, id, ..)| (queue.clone(), id.clone())).collect();
+    let more =
+        other.remembered.into_iter().filter(|(queue, id, ..)| !known.contains(&(queue.clone(), id.clone())));
     found.remembered.extend(more);
     Some(salvage)
 }
@@ -206,7 +210,10 @@ impl Found {
             match head {
                 Err(bad) => say(format!("the head of message {id}"), bad.0.clone()),
                 Ok(head) if !self.groups.contains_key(&head.group.0) => {
-                    say(format!("the head of message {id}"), format!("its group {} is not there", head.group.0));
+                    say(
+                        format!("the head of message {id}"),
+                        format!("its group {} is not there", head.group.0),
+                    );
                 }
                 Ok(_) => {}
             }

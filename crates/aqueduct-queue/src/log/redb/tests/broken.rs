@@ -62,7 +62,9 @@ impl StorageBackend for Failing {
 
 #[test]
 fn a_write_that_fails_breaks_the_log_and_answers_everybody() {
-    for (round, error) in [io::ErrorKind::StorageFull, io::ErrorKind::Other].into_iter().cycle().take(40).enumerate() {
+    for (round, error) in
+        [io::ErrorKind::StorageFull, io::ErrorKind::Other].into_iter().cycle().take(40).enumerate()
+    {
         let (_folder, path) = place();
         drop(open(&path));
         let left = Arc::new(AtomicI64::new(i64::MAX));

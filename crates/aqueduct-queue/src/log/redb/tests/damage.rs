@@ -138,7 +138,8 @@ fn run(seed: u64, rounds: usize, large_bytes: u64) -> BTreeMap<&'static str, usi
     let mut outcomes = BTreeMap::new();
     for round in 0..rounds {
         let whole = &images[round % 2];
-        let mut image = Image { file: whole.file.clone(), beside: whole.beside.clone(), model: whole.model.clone() };
+        let mut image =
+            Image { file: whole.file.clone(), beside: whole.beside.clone(), model: whole.model.clone() };
         let how = damage(&mut image, &mut random);
         let (_folder, path) = lay_down(&image);
         let judged = std::panic::catch_unwind(|| judge(&path, &image.model, large_bytes));
@@ -173,12 +174,15 @@ fn a_lost_last_commit_is_not_taken_for_one_that_was_never_finished() {
         if killed.file[range.clone()].iter().all(|byte| *byte == 0) {
             continue;
         }
-        let mut image = Image { file: killed.file.clone(), beside: killed.beside.clone(), model: Model::default() };
+        let mut image =
+            Image { file: killed.file.clone(), beside: killed.beside.clone(), model: Model::default() };
         image.file[range].fill(0);
         let (_folder, path) = lay_down(&image);
         match RedbLog::open(&path, &clock()) {
             Ok((_, loaded)) => assert_eq!(Model::of(&loaded), killed.model, "page {page}"),
-            Err(OpenError::Damaged { what, .. }) => refused += usize::from(what.contains("its last 1 commits")),
+            Err(OpenError::Damaged { what, .. }) => {
+                refused += usize::from(what.contains("its last 1 commits"))
+            }
             Err(error) => panic!("page {page}: {error}"),
         }
     }

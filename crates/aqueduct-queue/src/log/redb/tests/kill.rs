@@ -27,7 +27,12 @@ fn what_was_acknowledged_survives_the_kill_of_the_process() {
         // The same file dies a dozen times.
         for _ in 0..12 {
             let mut child = Command::new(std::env::current_exe().expect("this test"))
-                .args(["--exact", "log::redb::tests::kill::the_process_that_is_killed", "--ignored", "--nocapture"])
+                .args([
+                    "--exact",
+                    "log::redb::tests::kill::the_process_that_is_killed",
+                    "--ignored",
+                    "--nocapture",
+                ])
                 .env(FILE, &path)
                 .stdout(Stdio::piped())
                 .stderr(Stdio::null())
@@ -61,7 +66,8 @@ fn what_was_acknowledged_survives_the_kill_of_the_process() {
             let (log, loaded) = open(&path);
             assert!(loaded.opening > openings, "{} after {openings}", loaded.opening);
             openings = loaded.opening;
-            let there: BTreeMap<u64, u32> = loaded.heads.iter().map(|head| (head.id.0, head.attempts)).collect();
+            let there: BTreeMap<u64, u32> =
+                loaded.heads.iter().map(|head| (head.id.0, head.attempts)).collect();
             for id in &acknowledged {
                 assert!(there.contains_key(id) || maybe_gone.contains(id), "message {id} is lost");
             }

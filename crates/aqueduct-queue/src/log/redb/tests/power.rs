@@ -96,7 +96,8 @@ fn lose_power_at_each_sync(seed: u64, large_bytes: u64) {
     let (_folder, path) = place();
     let (log, _) = RedbLog::start(database, &path, &clock(), large_bytes).expect("starts");
     // How many syncs there were when a write was acknowledged, what there was then, and the file beside it.
-    let mut acknowledged = vec![(disk.syncs(), Model { next_id: 1, ..Model::default() }, fs_read(&beside(&path)))];
+    let mut acknowledged =
+        vec![(disk.syncs(), Model { next_id: 1, ..Model::default() }, fs_read(&beside(&path)))];
     let mut walk = Walk::new(seed);
     for _ in 0..60 {
         put(&log, walk.step()).expect("written");
@@ -162,13 +163,7 @@ fn befall(image: &mut Vec<u8>, did: &Did, fate: Fate, random: &mut Random) {
 
 /// Opens what the power left: it has everything that was acknowledged before the last sync, and of the write that was
 /// under way all or nothing.
-fn check(
-    image: &[u8],
-    syncs: usize,
-    acknowledged: &[(usize, Model, Vec<u8>)],
-    large_bytes: u64,
-    fate: Fate,
-) {
+fn check(image: &[u8], syncs: usize, acknowledged: &[(usize, Model, Vec<u8>)], large_bytes: u64, fate: Fate) {
     let safe = acknowledged.iter().rposition(|(by, ..)| *by <= syncs).expect("the first one is");
     let (_, model, side) = &acknowledged[safe];
     let next = acknowledged.get(safe + 1).map(|(_, model, _)| model);

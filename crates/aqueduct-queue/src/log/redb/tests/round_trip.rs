@@ -153,7 +153,8 @@ fn remembered_ids_go_when_their_time_is_over() {
     let (clock, hands) = Clock::manual(START);
     let (log, _) = RedbLog::open(&path, &clock).expect("opens");
     let (soon, late) = (Timestamp(START.0 + 1000), Timestamp(START.0 + 100_000));
-    put(&log, (0..300).map(|id| remember(id, if id < 200 { soon } else { late })).collect()).expect("written");
+    put(&log, (0..300).map(|id| remember(id, if id < 200 { soon } else { late })).collect())
+        .expect("written");
     hands.advance(Duration::from_secs(10));
     // Each commit looks at a few.
     for id in 1..200 {
