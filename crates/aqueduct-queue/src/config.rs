@@ -51,11 +51,7 @@ pub struct Config {
 /// What was written about a queue. [`build`](Self::build) checks it.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use = "a builder does nothing until it is built"]
-pub struct Builder {
-    config: Config,
-    /// Whether a group was named, so that there is no default one.
-    grouped: bool,
-}
+pub struct Builder(Config);
 
 impl Config {
     /// The group of a queue that names none.
@@ -67,7 +63,7 @@ impl Config {
 
     /// Starts from the defaults.
     pub fn builder() -> Builder {
-        Builder { config: Self::default(), grouped: false }
+        Builder(Self::default())
     }
 
     /// How long a lease lasts where the worker does not say otherwise.
@@ -116,7 +112,7 @@ impl Default for Config {
             dead_items_max: 100_000,
             dead_bytes_max: 1024 * 1024 * 1024,
             dead_full: DeadLettersFull::Hold,
-            groups: vec![(Config::DEFAULT_GROUP.into(), Pattern::all())],
+            groups: Vec::new(),
         }
     }
 }
@@ -124,33 +120,33 @@ impl Default for Config {
 impl Builder {
     /// The most messages that wait or are worked on, in each group. From 1 to 1,000,000,000. Default 10,000.
     pub fn items_max(mut self, items: u64) -> Self {
-        self.config.items_max = items;
+        self.0.items_max = items;
         self
     }
 
     /// The most bytes of them, in each group. From 1 to 2^50. Default 256 MiB.
     pub fn bytes_max(mut self, bytes: u64) -> Self {
-        self.config.bytes_max = bytes;
+        self.0.bytes_max = bytes;
         self
     }
 
     /// The largest message in bytes, all that belongs to it included. From 1 to 1 GiB. Default 1 MiB.
     pub fn message_bytes_max(mut self, bytes: usize) -> Self {
-        self.config.message_bytes_max = bytes;
+        self.0.message_bytes_max = bytes;
         self
     }
 
     /// How long a worker has before its message goes to another one, where it does not say otherwise. From 1 ms to a
     /// week. Default 30 s.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.config.lease = lease;
+        self.0.lease = lease;
         self
     }
 
     /// How often a message is tried before it becomes a dead letter. From 1 to 65,535. Default 5. Leases that ran out
     /// and processes that died count; released messages do not.
     pub fn attempts_max(mut self, attempts: u32) -> Self {
-        self.config.attempts_max = attempts;
+        self.0.attempts_max = attempts;
         self
     }
 
@@ -158,44 +154,42 @@ impl Builder {
     /// week; `None` never lets it. Default 60 s: nothing published more than three minutes after a message is handed
     /// out before it.
     pub fn ageing(mut self, ageing: Option<Duration>) -> Self {
-        self.config.ageing = ageing;
+        self.0.ageing = ageing;
         self
     }
 
     /// Whether tenants share the workers' time. Default: they do.
     pub fn fairness(mut self, fairness: Fairness) -> Self {
-        self.config.fairness = fairness;
+        self.0.fairness = fairness;
         self
     }
 
     /// Gives one tenant so many shares of the workers' time where others have one. From 1 to 1,000. Default 1.
     pub fn weight(mut self, tenant: impl Into<Box<str>>, shares: u32) -> Self {
-        self.config.weights.push((tenant.into(), shares));
+        self.0.weights.push((tenant.into(), shares));
         self
     }
 
     /// How long the queue remembers dedup ids, from 1 s to 30 days, and how many at most, from 1 to 100,000,000; beyond
     /// that the oldest is forgotten early. Default an hour and 1,000,000.
     pub fn dedup(mut self, window: Duration, items_max: usize) -> Self {
-        (self.config.dedup_window, self.config.dedup_items_max) = (window, items_max);
+        (self.0.dedup_window, self.0.dedup_items_max) = (window, items_max);
         self
     }
 
     /// The most dead letters, in items and in bytes, and what happens beyond. From 1. Default 100,000 and 1 GiB, and
     /// [`DeadLettersFull::Hold`].
     pub fn dead_letters(mut self, items_max: u64, bytes_max: u64, full: DeadLettersFull) -> Self {
-        (self.config.dead_items_max, self.config.dead_bytes_max, self.config.dead_full) =
+        (self.0.dead_items_max, self.0.dead_bytes_max, self.0.dead_full) =
             (items_max, bytes_max, full);
         self
     }
 
     /// Adds a group of consumers: each group gets its own copy of every message whose topic fits its pattern, from
-    /// now on. The first one takes the place of the group `default`. Up to 64.
+    /// now on. Without any, the queue has the groups that it has, and `default`, which takes everything, if it is
+    /// new. Up to 64.
     pub fn group(mut self, name: impl Into<Box<str>>, pattern: Pattern) -> Self {
-        if !std::mem::replace(&mut self.grouped, true) {
-            self.config.groups.clear();
-        }
-        self.config.groups.push((name.into(), pattern));
+        self.0.groups.push((name.into(), pattern));
         self
     }
 
@@ -205,7 +199,7 @@ impl Builder {
     ///
     /// [`ConfigError`] that names the first field that cannot be.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let config = self.config;
+        let config = self.0;
         let week = Duration::from_secs(7 * 86_400);
         ConfigError::check("items_max", config.items_max, 1, 1_000_000_000)?;
         ConfigError::check("bytes_max", config.bytes_max, 1, 1 << 50)?;
@@ -224,7 +218,7 @@ impl Builder {
             ConfigError::check("weight", *shares, 1, 1000)?;
             ConfigError::check("bytes of a tenant", tenant.len(), 0, Message::TEXT_BYTES_MAX)?;
         }
-        ConfigError::check("groups", config.groups.len(), 1, 64)?;
+        ConfigError::check("groups", config.groups.len(), 0, 64)?;
         for (index, (name, _)) in config.groups.iter().enumerate() {
             check_name("group", name)?;
             if config.groups[..index].iter().any(|(earlier, _)| earlier == name) {

@@ -87,7 +87,9 @@ impl State {
             .collect();
         let mut missing = Vec::new();
         let first = self.next_group().0;
-        for ((name, pattern), id) in config.groups.iter().zip(first..) {
+        let default = [(Config::DEFAULT_GROUP.into(), Pattern::all())];
+        let wanted = if config.groups.is_empty() && there.is_empty() { &default } else { &config.groups[..] };
+        for ((name, pattern), id) in wanted.iter().zip(first..) {
             match there.get(&**name) {
                 Some(other) if *other != pattern => {
                     return Err(DeclareError::OtherPattern {
