@@ -27,9 +27,12 @@ use crate::allowance::Allowance;
 use crate::caches::Caches;
 use crate::connectors::backend::Backend;
 use crate::connectors::http::sink::HttpSink;
+use crate::connectors::queue::Stores;
+use crate::connectors::queue::sink::QueueSink;
 use crate::request::RunRequest;
 use crate::spec::{
-    Guarantee, HttpSinkSpec, InnerSpec, OnError, PipelineSpec, RetrySpec, SinkKind, StageKind, StageSpec,
+    Guarantee, HttpSinkSpec, InnerSpec, OnError, PipelineSpec, QueueSinkSpec, RetrySpec, SinkKind, StageKind,
+    StageSpec,
 };
 
 /// Builds the pipeline that a file describes. Nothing is opened or read yet.
@@ -60,7 +63,8 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
     };
     let backends = &waiting.backends;
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
-    pipeline = source::add(pipeline, spec, backends);
+    let stores = Stores::new(clock.clone());
+    pipeline = source::add(pipeline, spec, backends, &stores);
     pipeline = pipeline.on_error(rule(spec.source.on_error));
     for stage in &spec.stages {
         pipeline = match &stage.kind {
@@ -150,6 +154,13 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
                 let backend = Arc::clone(&backends[http.backend]);
                 let http = HttpSink::new(HttpSinkSpec::clone(http), size, backend, scope, shutdown.clone());
                 pipeline.sink(&sink.name, http)
+            }
+            SinkKind::Queue(queue) => {
+                let (path, stores) = (spec.path(&queue.path), Arc::clone(&stores));
+                let scope = format!("{}/{}/", spec.name, sink.name);
+                let queue =
+                    QueueSink::new(QueueSinkSpec::clone(queue), path, stores, scope, shutdown.clone());
+                pipeline.sink(&sink.name, queue)
             }
             SinkKind::Stdout => pipeline.sink(&sink.name, StdoutSink::new()),
         };

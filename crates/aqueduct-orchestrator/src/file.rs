@@ -12,6 +12,7 @@ mod diagnostics;
 pub(crate) mod keys;
 mod overrides;
 mod pipeline;
+mod queues;
 mod reader;
 mod references;
 mod retention;

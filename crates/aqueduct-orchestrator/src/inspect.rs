@@ -14,7 +14,11 @@ use crate::spec::{PipelineSpec, SinkKind};
 pub fn ledger_path(spec: &PipelineSpec) -> PathBuf {
     let database = spec.sinks.iter().find_map(|sink| match &sink.kind {
         SinkKind::Sqlite { path, .. } => Some(spec.path(path)),
-        SinkKind::Jsonl { .. } | SinkKind::Csv { .. } | SinkKind::Http(_) | SinkKind::Stdout => None,
+        SinkKind::Jsonl { .. }
+        | SinkKind::Csv { .. }
+        | SinkKind::Http(_)
+        | SinkKind::Queue(_)
+        | SinkKind::Stdout => None,
     });
     database.unwrap_or_else(|| spec.path(&spec.settings.data_dir.value).join("ledger.db"))
 }

@@ -46,7 +46,7 @@ fn files(spec: &PipelineSpec, kind: &SinkKind) -> Option<(PathBuf, bool)> {
     let (path, ending) = match kind {
         SinkKind::Jsonl { path } => (path, "jsonl"),
         SinkKind::Csv { path, .. } => (path, "csv"),
-        SinkKind::Sqlite { .. } | SinkKind::Http(_) | SinkKind::Stdout => return None,
+        SinkKind::Sqlite { .. } | SinkKind::Http(_) | SinkKind::Queue(_) | SinkKind::Stdout => return None,
     };
     let path = spec.path(path);
     let folder = path.extension().is_none_or(|extension| extension != ending);

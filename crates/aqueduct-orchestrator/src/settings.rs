@@ -87,6 +87,12 @@ pub(crate) mod defaults {
     pub(crate) const PAGE_SIZE: u64 = 1000;
     /// Four times the calls under way, so that items of an open circuit leave room for others.
     pub(crate) const HTTP_IN_FLIGHT: u64 = 256;
+    /// Rather many: a pipeline is killed for more reasons than a message.
+    pub(crate) const QUEUE_ATTEMPTS_MAX: u64 = 20;
+    /// Requirement C3.
+    pub(crate) const QUEUE_ITEMS_MAX: u64 = 10_000;
+    /// With the largest messages, two hundred of them.
+    pub(crate) const QUEUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
     /// Requirement B10.
     pub(crate) const WORKERS_PER_CORE: u64 = 2;
     /// Requirement A2: entries of the first cache level.

@@ -3,6 +3,7 @@
 mod backend;
 mod cache;
 mod model;
+mod queue;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use self::backend::{
 };
 pub use self::cache::{CacheSpec, CachedSpec, InnerSpec, KeptSpec, SharedCacheSpec};
 pub use self::model::{ModelShape, ModelSpec};
+pub use self::queue::{QueueSinkSpec, QueueSourceSpec};
 
 /// A pipeline, checked. Every default is filled in, every expression compiled, every name resolved.
 #[derive(Debug)]
@@ -124,6 +126,8 @@ pub enum SourceKind {
     },
     /// A list that a service gives page by page.
     Http(Box<HttpSourceSpec>),
+    /// Messages of a queue.
+    Queue(Box<QueueSourceSpec>),
 }
 
 impl SourceKind {
@@ -135,7 +139,7 @@ impl SourceKind {
                 Some(files.line_bytes_max)
             }
             Self::Stdin { line_bytes_max, .. } => Some(*line_bytes_max),
-            Self::Generator { .. } | Self::Http(_) => None,
+            Self::Generator { .. } | Self::Http(_) | Self::Queue(_) => None,
         }
     }
 }
@@ -155,6 +159,7 @@ impl fmt::Display for SourceKind {
             }
             Self::Generator { count: None, seed, .. } => write!(f, "generator, endless items of seed {seed}"),
             Self::Http(http) => write!(f, "http {}", http.url),
+            Self::Queue(queue) => write!(f, "queue {} of {}", queue.queue, queue.path),
         }
     }
 }
@@ -446,6 +451,8 @@ pub enum SinkKind {
     },
     /// A service that takes them.
     Http(Box<HttpSinkSpec>),
+    /// Messages of a queue.
+    Queue(Box<QueueSinkSpec>),
     /// One JSON object a line on the standard output.
     Stdout,
 }

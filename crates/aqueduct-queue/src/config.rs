@@ -180,8 +180,7 @@ impl Builder {
     /// The most dead letters, in items and in bytes, and what happens beyond. From 1. Default 100,000 and 1 GiB, and
     /// [`DeadLettersFull::Hold`].
     pub fn dead_letters(mut self, items_max: u64, bytes_max: u64, full: DeadLettersFull) -> Self {
-        (self.0.dead_items_max, self.0.dead_bytes_max, self.0.dead_full) =
-            (items_max, bytes_max, full);
+        (self.0.dead_items_max, self.0.dead_bytes_max, self.0.dead_full) = (items_max, bytes_max, full);
         self
     }
 

@@ -138,6 +138,12 @@ impl Queue {
         &self.name
     }
 
+    /// The store that it is in.
+    #[must_use]
+    pub fn store(&self) -> &Queues {
+        &self.store
+    }
+
     /// The group whose messages it hands out.
     #[must_use]
     pub fn group_name(&self) -> &str {

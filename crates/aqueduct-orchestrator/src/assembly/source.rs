@@ -6,8 +6,10 @@ use aqueduct_stream::{Csv, Generator, Jsonl, Lines, Pipeline, Stdin, StdinFormat
 
 use crate::connectors::backend::Backend;
 use crate::connectors::http::source::HttpSource;
+use crate::connectors::queue::Stores;
+use crate::connectors::queue::source::QueueSource;
 use crate::redacted::Redacted;
-use crate::spec::{HttpSourceSpec, PipelineSpec, SourceKind, StdinSpec};
+use crate::spec::{HttpSourceSpec, PipelineSpec, QueueSourceSpec, SourceKind, StdinSpec};
 
 /// Puts the options of files on a source of files.
 macro_rules! files {
@@ -20,7 +22,12 @@ macro_rules! files {
     };
 }
 
-pub(super) fn add(pipeline: Pipeline, spec: &PipelineSpec, backends: &[Arc<Backend>]) -> Pipeline {
+pub(super) fn add(
+    pipeline: Pipeline,
+    spec: &PipelineSpec,
+    backends: &[Arc<Backend>],
+    stores: &Arc<Stores>,
+) -> Pipeline {
     match &spec.source.kind {
         SourceKind::Jsonl { files } => pipeline.source(files!(Jsonl, spec, files)),
         SourceKind::Csv { files, format } => {
@@ -53,6 +60,10 @@ pub(super) fn add(pipeline: Pipeline, spec: &PipelineSpec, backends: &[Arc<Backe
         SourceKind::Http(http) => {
             let backend = Arc::clone(&backends[http.backend]);
             pipeline.source(HttpSource::new(HttpSourceSpec::clone(http), backend))
+        }
+        SourceKind::Queue(queue) => {
+            let path = spec.path(&queue.path);
+            pipeline.source(QueueSource::new(QueueSourceSpec::clone(queue), path, Arc::clone(stores)))
         }
     }
 }

@@ -68,7 +68,7 @@ impl Places {
                     *path = text(&place);
                     Place::Rows(place, *delimiter)
                 }
-                SinkKind::Http(_) | SinkKind::Stdout => {
+                SinkKind::Http(_) | SinkKind::Queue(_) | SinkKind::Stdout => {
                     sink.kind = SinkKind::Jsonl { path: text(&lines) };
                     Place::Lines(lines)
                 }

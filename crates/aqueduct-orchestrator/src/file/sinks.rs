@@ -5,6 +5,7 @@ use aqueduct_stream::CsvSink;
 use super::backends::Backends;
 use super::calls;
 use super::keys::{self, Section};
+use super::queues;
 use super::reader::{Reader, Table, shortened};
 use super::sources;
 use super::tree::{Entry, Raw};
@@ -78,6 +79,7 @@ fn sink(
         check_keys(reader, table, kind);
         match kind {
             "http" => calls::sink(reader, table, name.as_deref(), backends),
+            "queue" => queues::sink(reader, table),
             _ => self::kind(reader, table, kind),
         }
     });

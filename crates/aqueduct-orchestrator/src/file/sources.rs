@@ -5,6 +5,7 @@ use aqueduct_stream::{ConfigError, CsvFormat, CsvHeader, CsvType, GeneratorField
 use super::backends::Backends;
 use super::calls;
 use super::keys::{self, Section};
+use super::queues;
 use super::reader::{Reader, Table, shortened};
 use super::sections;
 use crate::redacted::Redacted;
@@ -39,6 +40,7 @@ pub(super) fn read(
         "stdin" => stdin(reader, table)?,
         "generator" => generator(reader, table)?,
         "http" => calls::source(reader, table, backends)?,
+        "queue" => queues::source(reader, table)?,
         _ => SourceKind::Jsonl { files: files(reader, table)? },
     };
     Some(SourceSpec { kind, on_error: sections::on_error(on_error?) })

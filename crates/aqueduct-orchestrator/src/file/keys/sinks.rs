@@ -1,6 +1,6 @@
 //! The keys of `[[sink]]`.
 
-use super::{Absent, BRANCH, DELIMITER, HTTP_SINK, Key, Kind, Section, key};
+use super::{Absent, BRANCH, DELIMITER, HTTP_SINK, Key, Kind, QUEUE_SINK, Section, key};
 
 pub(in crate::file) const SINK_NAME: Key = key(
     "name",
@@ -10,10 +10,10 @@ pub(in crate::file) const SINK_NAME: Key = key(
 );
 pub(in crate::file) const SINK_TYPE: Key = key(
     "type",
-    Kind::Choice(&["sqlite", "jsonl", "csv", "stdout", "http"]),
+    Kind::Choice(&["sqlite", "jsonl", "csv", "stdout", "http", "queue"]),
     Absent::Required,
     "sqlite: a table; jsonl: one JSON object a line in files; csv: rows of separated fields in files; stdout: JSON \
-     lines on the standard output; http: a service that takes them",
+     lines on the standard output; http: a service that takes them; queue: messages in a file of queues",
 );
 pub(in crate::file) const SQLITE_PATH: Key = key(
     "path",
@@ -64,10 +64,11 @@ pub(in crate::file) const SINK_ON_ERROR: Key = key(
 
 pub(in crate::file) const SINK_COMMON: Section =
     Section { heading: "[[sink]]", of_type: None, keys: &[SINK_NAME, SINK_TYPE, BRANCH, SINK_ON_ERROR] };
-pub(in crate::file) const SINKS: [Section; 5] = [
+pub(in crate::file) const SINKS: [Section; 6] = [
     Section { heading: "[[sink]]", of_type: Some("sqlite"), keys: &[SQLITE_PATH, TABLE, SINK_KEY, COLUMNS] },
     Section { heading: "[[sink]]", of_type: Some("jsonl"), keys: &[JSONL_PATH] },
     Section { heading: "[[sink]]", of_type: Some("csv"), keys: &[CSV_PATH, CSV_COLUMNS, DELIMITER] },
     Section { heading: "[[sink]]", of_type: Some("stdout"), keys: &[] },
     HTTP_SINK,
+    QUEUE_SINK,
 ];

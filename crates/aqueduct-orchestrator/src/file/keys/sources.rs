@@ -1,14 +1,15 @@
 //! The keys of `[source]`.
 
-use super::{Absent, HTTP_SOURCE, Key, Kind, Section, key};
+use super::{Absent, HTTP_SOURCE, Key, Kind, QUEUE_SOURCE, Section, key};
 use crate::settings::defaults;
 
 pub(in crate::file) const SOURCE_TYPE: Key = key(
     "type",
-    Kind::Choice(&["jsonl", "csv", "lines", "stdin", "generator", "http"]),
+    Kind::Choice(&["jsonl", "csv", "lines", "stdin", "generator", "http", "queue"]),
     Absent::Required,
     "jsonl: one JSON object a line; csv: rows of separated fields; lines: lines of any kind; stdin: the standard \
-     input; generator: items that are made up; http: a list that a service gives page by page",
+     input; generator: items that are made up; http: a list that a service gives page by page; queue: messages that wait in \
+     a file of queues",
 );
 pub(in crate::file) const SOURCE_ON_ERROR: Key = key(
     "on_error",
@@ -122,7 +123,7 @@ pub(in crate::file) const GENERATOR_FIELDS: Key = key(
 
 pub(in crate::file) const SOURCE_COMMON: Section =
     Section { heading: "[source]", of_type: None, keys: &[SOURCE_TYPE, SOURCE_ON_ERROR] };
-pub(in crate::file) const SOURCES: [Section; 6] = [
+pub(in crate::file) const SOURCES: [Section; 7] = [
     Section {
         heading: "[source]",
         of_type: Some("jsonl"),
@@ -155,4 +156,5 @@ pub(in crate::file) const SOURCES: [Section; 6] = [
     },
     Section { heading: "[source]", of_type: Some("generator"), keys: &[COUNT, SEED, RATE, GENERATOR_FIELDS] },
     HTTP_SOURCE,
+    QUEUE_SOURCE,
 ];
