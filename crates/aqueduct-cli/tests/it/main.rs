@@ -15,6 +15,7 @@ mod faults;
 mod flow;
 mod guides;
 mod journal;
+mod queues;
 mod reference;
 mod run;
 mod stages;

@@ -1,0 +1,156 @@
+//! A queue between two pipelines.
+
+use std::process::Stdio;
+
+use crate::support::{Folder, numbers};
+
+const FEED: &str = r#"
+name = "feed"
+[source]
+type = "jsonl"
+path = "in.jsonl"
+[sink]
+type = "queue"
+path = "queues.redb"
+queue = "work"
+key = "item.n % 7"
+tenant = "item.n % 2 == 0 ? 'even' : 'odd'"
+"#;
+
+const WORK: &str = r#"
+name = "work"
+[source]
+type = "queue"
+path = "queues.redb"
+queue = "work"
+until = "empty"
+[[stage]]
+name = "check"
+type = "assert"
+when = "item.n != 13"
+[sink]
+type = "sqlite"
+path = "out.db"
+table = "items"
+"#;
+
+fn folder(count: u64) -> Folder {
+    let folder = Folder::new(FEED, numbers(count));
+    folder.write("work.toml", WORK);
+    folder
+}
+
+#[test]
+fn what_one_pipeline_puts_into_a_queue_another_one_takes_out_once() {
+    let folder = folder(1000);
+    folder.write("work.toml", WORK.replace("item.n != 13", "true"));
+    let call = folder.run(&["-o", "json"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    assert_eq!(call.json()["delivered"], 1000);
+    assert_eq!(call.json()["guarantee"], "effectively-once");
+    let call = folder.call(&["run", "work.toml", "-o", "json"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    assert_eq!(call.json()["guarantee"], "exactly-once");
+    assert_eq!(
+        folder.sql("out.db", "select count(*) || ' ' || count(distinct n) || ' ' || sum(n) from items"),
+        "1000 1000 499500"
+    );
+    // Nothing is left, and nothing comes again.
+    assert_eq!(folder.call(&["run", "work.toml"]).code, 4);
+    // What is published again is there once: the queue knows it.
+    std::fs::remove_dir_all(folder.at(".aqueduct/feed")).unwrap();
+    assert_eq!(folder.run(&[]).code, 0);
+    assert_eq!(folder.call(&["run", "work.toml"]).code, 4);
+}
+
+#[test]
+fn an_item_that_stops_the_run_is_in_the_queue_still_and_so_is_what_is_behind_it() {
+    let folder = folder(50);
+    assert_eq!(folder.run(&[]).code, 0);
+    let call = folder.call(&["run", "work.toml"]);
+    assert_eq!(call.code, 1, "{call:?}");
+    let before = folder.sql("out.db", "select count(*) from items");
+    folder.write("work.toml", WORK.replace("item.n != 13", "true"));
+    let call = folder.call(&["run", "work.toml", "-o", "json"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    assert_eq!(call.json()["delivered"].as_u64().unwrap() + before.parse::<u64>().unwrap(), 50);
+    assert_eq!(folder.sql("out.db", "select count(*) || ' ' || sum(n) from items"), "50 1225");
+}
+
+#[test]
+fn an_item_that_is_set_aside_by_the_pipeline_is_done_for_the_queue() {
+    let folder = folder(50);
+    folder.write("work.toml", WORK.replace("item.n != 13\"", "item.n != 13\"\non_error = \"dead-letter\""));
+    assert_eq!(folder.run(&[]).code, 0);
+    assert_eq!(folder.call(&["run", "work.toml"]).code, 3);
+    assert_eq!(folder.call(&["run", "work.toml"]).code, 4);
+    let call = folder.call(&["dlq", "show", "work.toml", "--stage", "check", "-o", "json"]);
+    assert!(call.out.contains(r#"{\"n\":13}"#), "{call:?}");
+}
+
+#[test]
+fn what_is_no_object_becomes_a_dead_letter() {
+    let folder = folder(0);
+    folder.write("in.jsonl", "{\"n\":1}\n");
+    assert_eq!(folder.run(&[]).code, 0);
+    let call = folder.call(&["run", "work.toml", "-o", "json"]);
+    assert_eq!((call.code, call.json()["delivered"].as_u64()), (0, Some(1)), "{call:?}");
+}
+
+#[test]
+fn there_is_no_way_back_in_a_queue() {
+    let folder = folder(500);
+    folder.write("work.toml", WORK.replace("item.n != 13", "true"));
+    assert_eq!(folder.run(&[]).code, 0);
+    assert_eq!(folder.call(&["run", "work.toml", "--set", "run.checkpoint_interval=1"]).code, 0);
+    let call = folder.call(&["checkpoint", "ls", "work.toml", "-o", "json"]);
+    let name = call.json()["checkpoints"][0]["name"].as_str().unwrap().to_owned();
+    folder.call(&["run", "work.toml", "--resume", &name, "--rollback"]).fails(
+        1,
+        &[
+            "queue work of queues.redb cannot be read again, so there is no way back to",
+            "run without --resume to go on",
+        ],
+    );
+    assert_eq!(folder.sql("out.db", "select count(*) from items"), "500");
+}
+
+#[test]
+fn a_file_of_queues_that_is_in_use_is_named() {
+    let folder = folder(10);
+    assert_eq!(folder.run(&[]).code, 0);
+    // It waits for messages until it is asked to end.
+    folder.write("wait.toml", WORK.replace("until = \"empty\"", "").replace("item.n != 13", "true"));
+    let mut waiting = folder.command(&["run", "wait.toml", "-o", "json"]);
+    let mut waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let done = |folder: &Folder| {
+        folder.at("out.db").exists()
+            && folder.sql("out.db", "select count(*) from sqlite_master where name = 'items'") == "1"
+            && folder.sql("out.db", "select count(*) from items") == "10"
+    };
+    while !done(&folder) {
+        assert!(waiting.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::yield_now();
+    }
+    folder
+        .run(&[])
+        .fails(1, &["queues.redb is in use by another process; one process owns a file of queues"]);
+    crate::run::signal(waiting.id(), "-INT");
+    let call = crate::support::Call::of(waiting.wait_with_output().unwrap());
+    assert_eq!(call.code, 75, "{call:?}");
+    assert_eq!(call.json()["ended"], "drained");
+}
+
+#[test]
+fn wrong_keys_of_queues_are_told_at_their_place() {
+    let folder = folder(0);
+    folder.write(
+        "pipeline.toml",
+        FEED.replace("queue = \"work\"", "queue = \"work\"\ntopic = \"a..b\"\npriority = \"urgent\""),
+    );
+    folder
+        .call(&["check"])
+        .fails(78, &["topic is \"a..b\", allowed is words with points in between", "priority"]);
+    folder.write("pipeline.toml", WORK.replace("until = \"empty\"", "until = \"empty\"\ntopics = \"a.>.b\""));
+    folder.call(&["check"]).fails(78, &["topics is \"a.>.b\", allowed is words with points in between"]);
+}
