@@ -635,7 +635,9 @@ pub enum RunError {
         known: String,
     },
     /// The source cannot be read again.
-    #[error("{source_name} cannot be read again, so there is no way back to {checkpoint}; run without --resume to go on")]
+    #[error(
+        "{source_name} cannot be read again, so there is no way back to {checkpoint}; run without --resume to go on"
+    )]
     NoWayBack {
         /// The source.
         source_name: String,

@@ -106,8 +106,8 @@ pub use report::{Ended, Report, RunFailure, StageReport};
 pub use rule::{OnError, Rule};
 pub use sink::{CsvSink, Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
 pub use source::{
-    Acknowledge, Chunk, ChunkContent, Csv, CsvFormat, CsvHeader, CsvType, Decode, Decoded, EXPANDED_BYTES_MAX,
-    EXPANDED_RATIO_MAX, Generator, GeneratorField, Jsonl, LINE_BYTES_MAX, LINE_FIELD, Lines, Source,
-    SourceContext, Stdin, StdinFormat,
+    Acknowledge, Chunk, ChunkContent, Csv, CsvFormat, CsvHeader, CsvType, Decode, Decoded,
+    EXPANDED_BYTES_MAX, EXPANDED_RATIO_MAX, Generator, GeneratorField, Jsonl, LINE_BYTES_MAX, LINE_FIELD,
+    Lines, Source, SourceContext, Stdin, StdinFormat,
 };
 pub use stage::{AsyncStage, BatchStage, Dedupe, Emission, Horizon, OrderedStage, Outcome, Stage};

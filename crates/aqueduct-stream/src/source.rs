@@ -145,7 +145,7 @@ pub trait Acknowledge: Send + Sync {
 pub struct SourceContext {
     /// Where time comes from.
     pub clock: Clock,
-    /// Who may ask the run to drain or stop; a wait ends with it.
+    /// Raised when the run is asked to drain or stop, and when it has failed; a wait ends with it.
     pub shutdown: ShutdownSignal,
     /// Where a wait runs. The source's own thread may block on it.
     pub runtime: Handle,

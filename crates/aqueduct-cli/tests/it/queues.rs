@@ -69,7 +69,7 @@ fn an_item_that_stops_the_run_is_in_the_queue_still_and_so_is_what_is_behind_it(
     assert_eq!(folder.run(&[]).code, 0);
     let call = folder.call(&["run", "work.toml"]);
     assert_eq!(call.code, 1, "{call:?}");
-    let before = folder.sql("out.db", "select count(*) from items");
+    let before = folder.sql("out.db", "select count(*) || '' from items");
     folder.write("work.toml", WORK.replace("item.n != 13", "true"));
     let call = folder.call(&["run", "work.toml", "-o", "json"]);
     assert_eq!(call.code, 0, "{call:?}");
@@ -84,8 +84,8 @@ fn an_item_that_is_set_aside_by_the_pipeline_is_done_for_the_queue() {
     assert_eq!(folder.run(&[]).code, 0);
     assert_eq!(folder.call(&["run", "work.toml"]).code, 3);
     assert_eq!(folder.call(&["run", "work.toml"]).code, 4);
-    let call = folder.call(&["dlq", "show", "work.toml", "--stage", "check", "-o", "json"]);
-    assert!(call.out.contains(r#"{\"n\":13}"#), "{call:?}");
+    let call = folder.call(&["dlq", "ls", "work.toml", "-o", "json"]);
+    assert_eq!(call.json().as_array().unwrap().len(), 1, "{call:?}");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn there_is_no_way_back_in_a_queue() {
     assert_eq!(folder.run(&[]).code, 0);
     assert_eq!(folder.call(&["run", "work.toml", "--set", "run.checkpoint_interval=1"]).code, 0);
     let call = folder.call(&["checkpoint", "ls", "work.toml", "-o", "json"]);
-    let name = call.json()["checkpoints"][0]["name"].as_str().unwrap().to_owned();
+    let name = call.json()[0]["name"].as_str().unwrap().to_owned();
     folder.call(&["run", "work.toml", "--resume", &name, "--rollback"]).fails(
         1,
         &[
@@ -112,7 +112,7 @@ fn there_is_no_way_back_in_a_queue() {
             "run without --resume to go on",
         ],
     );
-    assert_eq!(folder.sql("out.db", "select count(*) from items"), "500");
+    assert_eq!(folder.sql("out.db", "select count(*) || '' from items"), "500");
 }
 
 #[test]
@@ -125,8 +125,8 @@ fn a_file_of_queues_that_is_in_use_is_named() {
     let mut waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let done = |folder: &Folder| {
         folder.at("out.db").exists()
-            && folder.sql("out.db", "select count(*) from sqlite_master where name = 'items'") == "1"
-            && folder.sql("out.db", "select count(*) from items") == "10"
+            && folder.sql("out.db", "select count(*) || '' from sqlite_master where name = 'items'") == "1"
+            && folder.sql("out.db", "select count(*) || '' from items") == "10"
     };
     while !done(&folder) {
         assert!(waiting.try_wait().unwrap().is_none(), "it has ended");

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aqueduct_core::Phase;
+use aqueduct_core::{Phase, Shutdown};
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     pub(super) tasks: Mutex<JoinSet<()>>,
     /// A commit failed: nothing more is worth doing. Relaxed: it is a hint, the committer decides.
     pub(super) failed: AtomicBool,
+    /// Ends the waits of the source: when the run is asked to end, and when it has failed.
+    pub(super) source_ends: Shutdown,
     /// Dead letters that were not replayed because their stage is gone, by stage.
     pub(super) left: Mutex<BTreeMap<String, u64>>,
 }
@@ -92,6 +94,7 @@ impl Shared {
             runtime: Handle::current(),
             tasks: Mutex::new(JoinSet::new()),
             failed: false.into(),
+            source_ends: Shutdown::new().0,
             left: Mutex::default(),
             options,
         })
@@ -114,6 +117,8 @@ impl Shared {
 
     pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
+        // It may wait for input that never comes.
+        self.source_ends.stop();
     }
 
     /// Counts a dead letter that stays where it is.

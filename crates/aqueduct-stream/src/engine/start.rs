@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use aqueduct_core::{Phase, Shutdown};
 use aqueduct_store::{Claim, Commit, FileMark, PartitionState};
 use tokio::runtime::Handle;
 
@@ -48,9 +49,10 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     let Some(mut source) = pipeline.source.take() else {
         return Err(ConfigError::Missing { missing: "source" }.into());
     };
+    let (source_ends, source_asked) = Shutdown::new();
     source.start(&SourceContext {
         clock: pipeline.options.clock.clone(),
-        shutdown: pipeline.options.shutdown.clone(),
+        shutdown: source_asked,
         runtime: Handle::current(),
     });
     // A replay needs the input only for what was too large to keep.
@@ -164,7 +166,16 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     let window = Window::new(limits, unshaped);
     let stages =
         Stages { name: &pipeline.name, steps: pipeline.steps, source_rule: pipeline.source_rule, journal };
-    let shared = Arc::new(Shared::new(stages, ways, &lanes, sides, source.decoder(), window, options)?);
+    let mut shared = Shared::new(stages, ways, &lanes, sides, source.decoder(), window, options)?;
+    shared.source_ends = source_ends.clone();
+    let shared = Arc::new(shared);
+    let mut asked = shared.options.shutdown.clone();
+    shared.suspend(async move {
+        asked.reached(Phase::Draining).await;
+        source_ends.drain();
+        asked.reached(Phase::Stopping).await;
+        source_ends.stop();
+    });
     let committer = Committer {
         shared: Arc::clone(&shared),
         pipeline: pipeline.name,
