@@ -21,6 +21,7 @@ pub const POINTS: &[&str] = &[
     "ledger-commit-after",
     "manifest-before",
     "manifest-after",
+    "acknowledge-before",
     "drain-after",
 ];
 

@@ -32,6 +32,9 @@ pub(crate) const TABLE: &str = "evidence";
 /// The database besides the one with the ledger.
 pub(crate) const SECOND: &str = "second.db";
 
+/// The file of queues.
+pub(crate) const QUEUES: &str = "queues.redb";
+
 /// What a workload does. Some items are set aside in every kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -54,13 +57,15 @@ pub enum Kind {
     Split,
     /// What [`Kind::Split`] set aside comes back, after its pipeline was mended. The replay is what is struck.
     Replay,
+    /// From a queue that another pipeline has filled.
+    Queue,
     /// Back to a checkpoint, and on from there with a mended pipeline. That run is what is struck.
     Rollback,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Sqlite,
         Self::Jsonl,
         Self::Both,
@@ -70,6 +75,7 @@ impl Kind {
         Self::Dedupe,
         Self::Split,
         Self::Replay,
+        Self::Queue,
         Self::Rollback,
     ];
 
@@ -86,6 +92,7 @@ impl Kind {
             Self::Dedupe => "dedupe",
             Self::Split => "split",
             Self::Replay => "replay",
+            Self::Queue => "queue",
             Self::Rollback => "rollback",
         }
     }
@@ -102,12 +109,20 @@ impl Kind {
     /// Tells whether an undisturbed run passes this fail point. One that does not, although this says so, is a
     /// fault of the campaign: nothing was proven there.
     pub(crate) fn passes(self, fail_point: &str) -> bool {
-        fail_point != "second-store-after" || self == Self::Second
+        match fail_point {
+            "second-store-after" => self == Self::Second,
+            "acknowledge-before" => self == Self::Queue,
+            _ => true,
+        }
     }
 
     /// Tells whether no other kind has this file.
     pub(crate) fn alone_has(self, file: &str) -> bool {
-        self == Self::Second && file.starts_with(SECOND)
+        match self {
+            Self::Second => file.starts_with(SECOND),
+            Self::Queue => file.starts_with(QUEUES),
+            _ => false,
+        }
     }
 }
 
@@ -158,6 +173,7 @@ impl Workload {
     pub(crate) fn of(seed: u64, kind: Kind, items: usize) -> Self {
         match kind {
             Kind::Sqlite | Kind::Jsonl | Kind::Both | Kind::Second => evidence::workload(seed, kind, items),
+            Kind::Queue => evidence::from_a_queue(seed, items),
             Kind::Csv => csv::workload(seed, items),
             Kind::Route => route::workload(seed, items),
             Kind::Dedupe => dedupe::workload(seed, items),

@@ -90,7 +90,8 @@ async fn position(ledger: &mut SqliteConnection, expected: &Expected) -> Result<
     }
     let wanted: Vec<(String, Option<u64>)> =
         expected.positions.iter().map(|(name, bytes)| (name.clone(), Some(*bytes))).collect();
-    if positions == wanted {
+    // Where the input is no file the results alone tell how far it was read.
+    if wanted.is_empty() || positions == wanted {
         return Ok(Vec::new());
     }
     Ok(vec![Finding::wrong(PLACE, format!("the input is read to {positions:?} instead of {wanted:?}"))])

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{INPUT, Kind, RUN, SECOND, SOURCE, TABLE, Workload};
+use super::{INPUT, Kind, QUEUES, RUN, SECOND, SOURCE, TABLE, Workload};
 use crate::generator::{Evidence, Input, Line};
 use crate::oracle::{Became, Counts, Entry, Expected, Form, Holding, Letter, Type, Value};
 
@@ -19,8 +19,35 @@ pub(super) const SCORED: &[(&str, Type)] =
 const ALERT: &[(&str, Type)] =
     &[("id", Type::Text), ("score", Type::Number), ("threshold", Type::Number), ("time", Type::Time)];
 
+/// The same into a table, from a queue that another pipeline fills first. What is no object does not come that far.
+pub(super) fn from_a_queue(seed: u64, items: usize) -> Workload {
+    let mut input = Input::generate(seed, items);
+    input.lines.retain(|line| matches!(line, Line::Evidence(_)));
+    let mut workload = workload_of(Kind::Queue, &input);
+    let feed = format!(
+        r#"name = "feed"
+data_dir = "feed"
+
+[source]
+{SOURCE}
+[sink]
+type = "queue"
+path = "{QUEUES}"
+queue = "evidence"
+"#
+    );
+    workload.before = Some(feed);
+    // How far it is read is a set of messages, and the checker does not read queues: what was left in one would be
+    // missing from the results.
+    workload.expected.positions.clear();
+    workload
+}
+
 pub(super) fn workload(seed: u64, kind: Kind, items: usize) -> Workload {
-    let input = Input::generate(seed, items);
+    workload_of(kind, &Input::generate(seed, items))
+}
+
+fn workload_of(kind: Kind, input: &Input) -> Workload {
     let mut scored = Vec::new();
     let mut alerts = Vec::new();
     let mut letters = Vec::new();
@@ -69,7 +96,7 @@ pub(super) fn workload(seed: u64, kind: Kind, items: usize) -> Workload {
         },
         input: BTreeMap::from([(INPUT, bytes)]),
         before: None,
-        pipeline: pipeline(&takers),
+        pipeline: pipeline(kind, &takers),
         command: RUN,
     }
 }
@@ -103,7 +130,7 @@ fn sinks(kind: Kind) -> Vec<(&'static str, Form, &'static str)> {
     }
 }
 
-fn pipeline(sinks: &[(&str, Form, &str)]) -> String {
+fn pipeline(kind: Kind, sinks: &[(&str, Form, &str)]) -> String {
     let mut parts = format!(
         r#"
 [[stage]]
@@ -129,7 +156,14 @@ to = "alerts"
         parts.push_str(&format!("\n[[sink]]\nname = \"{name}\"\npath = \"{path}\"\n{kind}\n"));
     }
     parts.push_str("\n[[sink]]\nname = \"alerts\"\ntype = \"jsonl\"\npath = \"alerts\"\n");
-    super::pipeline(SOURCE, &parts)
+    match kind {
+        Kind::Queue => {
+            let source =
+                format!("type = \"queue\"\npath = \"{QUEUES}\"\nqueue = \"evidence\"\nuntil = \"empty\"\n");
+            super::pipeline(&source, &parts)
+        }
+        _ => super::pipeline(SOURCE, &parts),
+    }
 }
 
 #[cfg(test)]
