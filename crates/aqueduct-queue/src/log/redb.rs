@@ -5,8 +5,15 @@
 //! A write is done once redb has synced the transaction that it is a part of. No file opens with less than was done: the
 //! counts of all tables, the checksum of each record, the number of the last commit that was safe (in the file beside
 //! it) and, up to [`LARGE_BYTES`], the checksums of all pages are held against what is found, and a file that fails is
-//! refused as damaged; [`repair`](crate::repair) takes out what can be read. After one failed write or sync nothing
+//! refused as damaged; [`repair`] takes out what can be read. After one failed write or sync nothing
 //! more is written: the log is broken until it is opened again.
+//!
+//! # What it does not
+//!
+//! The file beside is not synced, so after the power went, and only until the next commit has come to the disk, damage
+//! to the very last commit looks like a commit that was never finished. The pages of a larger file are not checked when
+//! it is opened: damage to a body is found when it is read, and a damaged list of free pages can end the process inside
+//! redb; the next opening refuses the file then.
 //!
 //! # What it costs
 //!
@@ -16,7 +23,8 @@
 
 mod attempts;
 mod committer;
-mod fault;
+mod failure;
+mod opened;
 mod overlay;
 mod recent;
 mod record;
@@ -34,15 +42,16 @@ use std::thread::JoinHandle;
 use aqueduct_core::Clock;
 use bytes::Bytes;
 use crossbeam_channel::{Sender, TrySendError};
-use redb::{Builder, Database, DatabaseError, ReadableDatabase};
+use redb::{Builder, Database, ReadableDatabase};
 
 use crate::error::{Broken, OpenError};
 use crate::log::{Body, Loaded, Log, ReadError, WRITES_MAX, Write};
 use crate::message::MessageId;
 
 use attempts::Attempts;
-use committer::{Committer, Job, LARGE_BYTES};
-use fault::{Fault, caught};
+use committer::{Committer, LARGE_BYTES, Pending};
+use failure::{Failure, caught};
+use opened::Opened;
 use recent::Recent;
 use tables::Row;
 
@@ -53,7 +62,7 @@ pub use verify::{Damage, RepairReport, VerifyReport, repair, verify};
 pub(crate) struct RedbLog {
     shared: Arc<Shared>,
     /// The way to the committer; none once it was closed.
-    jobs: RwLock<Option<Sender<Job>>>,
+    writes: RwLock<Option<Sender<Pending>>>,
     committer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -89,35 +98,37 @@ impl RedbLog {
 
     /// As [`open`](Self::open), with another size at which a file is large.
     fn open_with(path: &Path, clock: &Clock, large_bytes: u64) -> Result<(Self, Loaded), OpenError> {
-        let database = open_database(path, large_bytes).map_err(|fault| fault.opening(path, "opening"))?;
+        let failed = |what| move |failure: Failure| failure.opening(path, what);
+        let opening = Opening::begin(path, large_bytes).map_err(failed("opening"))?;
+        let opened = open_database(path, opening.checks).map_err(failed("opening"))?;
         // From here on no other process changes either file.
-        Self::start(database, path, clock, large_bytes).map_err(|fault| fault.opening(path, "reading"))
+        Self::start(opened, path, clock, large_bytes).map_err(failed("reading"))
     }
 
     /// Loads what a database has and starts the thread.
     fn start(
-        mut database: Database,
+        mut opened: Opened,
         path: &Path,
         clock: &Clock,
         large_bytes: u64,
-    ) -> Result<(Self, Loaded), Fault> {
+    ) -> Result<(Self, Loaded), Failure> {
         let left = Attempts::left(path)?;
-        let (mut meta, mut loaded) = caught(|| tables::load(&database))?;
-        hold_against(meta.sequence, left.mark)?;
+        let (mut meta, mut loaded) = opened.with(|database| tables::load(database))?;
+        hold_against(meta.sequence, left.safe)?;
 
         let live: u64 = loaded.heads.iter().map(|head| u64::from(head.bytes) + 256).sum();
         let file_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
         if file_bytes > COMPACT_BYTES_MIN && live < file_bytes / 4 {
             // Costs as much as what is in the file, which is little.
-            caught(|| Ok(database.compact()?))?;
+            opened.with(|database| Ok(database.compact()?))?;
         }
 
         meta.opening = meta
             .opening
             .checked_add(1)
-            .ok_or_else(|| Fault::Damaged("it was opened more often than there are numbers".into()))?;
+            .ok_or_else(|| Failure::Damaged("it was opened more often than there are numbers".into()))?;
         loaded.opening = meta.opening;
-        caught(|| {
+        opened.with(|database| {
             let transaction = database.begin_write()?;
             // All that are over.
             let items = loaded.remembered.len();
@@ -144,7 +155,7 @@ impl RedbLog {
 
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            database: RwLock::new(Some(database)),
+            database: RwLock::new(opened.accept()),
             recent: Mutex::default(),
             attempts: Mutex::new(attempts),
             broken: OnceLock::new(),
@@ -157,12 +168,12 @@ impl RedbLog {
             swept: Vec::new(),
             added: 0,
         };
-        let (jobs, queue) = crossbeam_channel::bounded(WRITES_MAX);
+        let (writes, queue) = crossbeam_channel::bounded(WRITES_MAX);
         let committer = std::thread::Builder::new()
             .name("aqueduct-queue-log".into())
             .spawn(move || committer.run(&queue))
-            .map_err(Fault::from)?;
-        let log = Self { shared, jobs: RwLock::new(Some(jobs)), committer: Mutex::new(Some(committer)) };
+            .map_err(Failure::from)?;
+        let log = Self { shared, writes: RwLock::new(Some(writes)), committer: Mutex::new(Some(committer)) };
         Ok((log, loaded))
     }
 }
@@ -178,22 +189,24 @@ impl Log for RedbLog {
     fn submit(&self, write: Write) {
         let rows: Vec<Row> = write.changes.iter().map(Row::of).collect();
         let bytes = rows.iter().map(Row::bytes).sum();
-        let job = Job { rows, bytes, done: write.done };
-        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
-        let (job, broken) = match jobs.as_ref() {
-            Some(jobs) => match jobs.try_send(job) {
+        let pending = Pending { rows, bytes, done: write.done };
+        let writes = self.writes.read().unwrap_or_else(PoisonError::into_inner);
+        let (refused, broken) = match writes.as_ref() {
+            Some(writes) => match writes.try_send(pending) {
                 Ok(()) => return,
                 // Its callers promise that this cannot be. To wait could be to wait for ourselves.
-                Err(TrySendError::Full(job)) => {
+                Err(TrySendError::Full(refused)) => {
                     let cause = format!("more than {WRITES_MAX} writes are under way");
-                    (job, Broken::Write { what: "a commit", cause })
+                    (refused, Broken::Write { what: "a commit", cause })
                 }
-                Err(TrySendError::Disconnected(job)) => (job, self.shared.broken().unwrap_or(Broken::Closed)),
+                Err(TrySendError::Disconnected(refused)) => {
+                    (refused, self.shared.broken().unwrap_or(Broken::Closed))
+                }
             },
-            None => (job, self.shared.broken().unwrap_or(Broken::Closed)),
+            None => (pending, self.shared.broken().unwrap_or(Broken::Closed)),
         };
-        drop(jobs);
-        (job.done)(Err(broken));
+        drop(writes);
+        (refused.done)(Err(broken));
     }
 
     fn at_hand(&self, id: MessageId) -> Option<Body> {
@@ -224,9 +237,11 @@ impl Log for RedbLog {
 
     /// Does nothing the second time. It blocks its thread for as long as a few commits take.
     fn close(&self) -> Result<(), Broken> {
-        drop(self.jobs.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.writes.write().unwrap_or_else(PoisonError::into_inner).take());
         let committer = lock(&self.committer).take();
         if let Some(committer) = committer
+            // The last one to let go may be the end of a write, on that thread; it closes the file when it is done.
+            && committer.thread().id() != std::thread::current().id()
             && committer.join().is_err()
         {
             self.shared.break_with("closing", "the thread that writes has died".into());
@@ -254,10 +269,10 @@ impl Shared {
         lock(&self.attempts)
     }
 
-    fn with_database<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn with_database<T>(&self, work: impl FnOnce(&Database) -> Result<T, Failure>) -> Result<T, Failure> {
         match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
             Some(database) => work(database),
-            None => Err(Fault::System("the file is closed".into())),
+            None => Err(Failure::System("the file is closed".into())),
         }
     }
 
@@ -289,8 +304,8 @@ impl Shared {
         match found {
             Ok(Some(record)) => Ok(record),
             Ok(None) => Err(ReadError::Corrupt("its body is missing".into())),
-            Err(Fault::Damaged(what)) => Err(ReadError::Corrupt(what)),
-            Err(fault) => Err(self.break_with("a read", fault.text().to_owned()).into()),
+            Err(Failure::Damaged(what)) => Err(ReadError::Corrupt(what)),
+            Err(failure) => Err(self.break_with("a read", failure.text().to_owned()).into()),
         }
     }
 
@@ -299,7 +314,7 @@ impl Shared {
         let Some(database) = database else { return };
         match caught(|| Ok(database.close()?)) {
             // A file that is not closed well is looked through when it is opened again, and nothing is lost.
-            Err(fault) => drop(self.break_with("closing", fault.text().to_owned())),
+            Err(failure) => drop(self.break_with("closing", failure.text().to_owned())),
             Ok(()) => drop(self.broken.set(Broken::Closed)),
         }
     }
@@ -312,6 +327,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 // --- opening ---
 
+/// An opening under way. That of a large file leaves a note while it lasts: redb takes the list of free pages of such a
+/// file on trust, and a damaged list can make it panic while it cleans up after a panic, which ends the process. An
+/// opening that finds the note of one that never ended checks all pages, and refuses.
+struct Opening {
+    checks: bool,
+    note: Option<PathBuf>,
+}
+
+impl Opening {
+    fn begin(path: &Path, large_bytes: u64) -> Result<Self, Failure> {
+        let mut note = path.as_os_str().to_owned();
+        note.push(".opening");
+        let note = PathBuf::from(note);
+        let is_large = std::fs::metadata(path).is_ok_and(|file| file.len() > large_bytes);
+        let has_died = note.try_exists()?;
+        if is_large {
+            std::fs::write(&note, b"")?;
+        }
+        Ok(Self { checks: !is_large || has_died, note: (is_large || has_died).then_some(note) })
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(note) = &self.note {
+            // One that stays makes the next opening slow, and nothing worse.
+            let _ = std::fs::remove_file(note);
+        }
+    }
+}
+
 fn builder(check: bool) -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(check);
@@ -319,10 +365,10 @@ fn builder(check: bool) -> Builder {
 }
 
 /// A file that lacks commits that were safe is damaged, however sound it looks.
-fn hold_against(sequence: u64, mark: u64) -> Result<(), Fault> {
-    match mark.checked_sub(sequence) {
+fn hold_against(sequence: u64, safe: u64) -> Result<(), Failure> {
+    match safe.checked_sub(sequence) {
         None | Some(0) => Ok(()),
-        Some(lost) => Err(Fault::Damaged(format!(
+        Some(lost) => Err(Failure::Damaged(format!(
             "its last {lost} commits cannot be read, though they were safe (says the file beside it, .attempts)"
         ))),
     }
@@ -331,69 +377,63 @@ fn hold_against(sequence: u64, mark: u64) -> Result<(), Fault> {
 /// The first bytes of every redb database.
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 
-fn open_database(path: &Path, large_bytes: u64) -> Result<Database, Fault> {
+fn open_database(path: &Path, check: bool) -> Result<Opened, Failure> {
     let bytes = match std::fs::metadata(path) {
         Ok(file) if file.is_file() => file.len(),
-        Ok(_) => return Err(Fault::NotOurs("no file".into())),
+        Ok(_) => return Err(Failure::NotOurs("no file".into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         Err(error) => return Err(error.into()),
     };
     if bytes == 0 {
-        return create(path);
+        return Ok(Opened::of(create(path)?));
     }
     check_magic(path)?;
-    let check = bytes <= large_bytes;
 
     // redb takes the commit before the last one where the last one does not verify, as after a crash in the middle of
     // it. Whether that was a crash is ours to know, and is asked before anything is changed.
     let asked = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&asked);
-    let first = caught(|| {
-        let opened = builder(check)
-            .set_repair_callback(move |repair| {
-                // It is called with 0.0 before anything, and with 0.3 only when the last commit does not verify.
-                if (0.2..0.5).contains(&repair.progress()) {
-                    told.store(true, Ordering::Relaxed);
-                    repair.abort();
-                }
-            })
-            .open(path);
-        match opened {
-            Ok(database) => Ok(Some(database)),
-            Err(DatabaseError::RepairAborted) if asked.load(Ordering::Relaxed) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    })?;
-    if let Some(database) = first {
-        return Ok(database);
+    let first = Opened::file(path, |file| {
+        let mut builder = builder(check);
+        builder.set_repair_callback(move |repair| {
+            // It is called with 0.0 before anything, and with 0.3 only when the last commit does not verify.
+            if (0.2..0.5).contains(&repair.progress()) {
+                told.store(true, Ordering::Relaxed);
+                repair.abort();
+            }
+        });
+        caught(|| Ok(builder.create_with_backend(file)?))
+    });
+    if !asked.load(Ordering::Relaxed) {
+        return first;
     }
     let left = Attempts::left(path)?;
     let before = caught(|| {
         let database = builder(check).create_with_backend(overlay::Overlay::over(path)?)?;
         Ok(tables::meta(&database.begin_read()?)?.sequence)
     })?;
-    hold_against(before, left.mark)?;
-    caught(|| Ok(builder(check).open(path)?))
+    hold_against(before, left.safe)?;
+    Opened::file(path, |file| caught(|| Ok(builder(check).create_with_backend(file)?)))
 }
 
-fn check_magic(path: &Path) -> Result<(), Fault> {
+fn check_magic(path: &Path) -> Result<(), Failure> {
     let mut first = [0; MAGIC.len()];
     let read = std::io::Read::read_exact(&mut std::fs::File::open(path)?, &mut first);
     match read {
         Ok(()) if first == *MAGIC => Ok(()),
-        Ok(()) => Err(Fault::NotOurs("it does not begin as a redb database does".into())),
+        Ok(()) => Err(Failure::NotOurs("it does not begin as a redb database does".into())),
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(Fault::NotOurs("it is shorter than any".into()))
+            Err(Failure::NotOurs("it is shorter than any".into()))
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Makes a new file: under another name until it is whole, so that a crash in between leaves none behind.
-fn create(path: &Path) -> Result<Database, Fault> {
+fn create(path: &Path) -> Result<Database, Failure> {
     let left = Attempts::left(path)?;
-    if left.mark > 0 {
-        return Err(Fault::Damaged(
+    if left.safe > 0 {
+        return Err(Failure::Damaged(
             "it is missing or empty, though the file beside it, .attempts, tells of commits; remove that one, too, to \
              begin anew"
                 .into(),
@@ -409,15 +449,15 @@ fn create(path: &Path) -> Result<Database, Fault> {
     });
     let database = match made {
         Ok(database) => database,
-        Err(Fault::Damaged(_) | Fault::NotOurs(_)) => {
+        Err(Failure::Damaged(_) | Failure::NotOurs(_)) => {
             std::fs::remove_file(&new)?;
             caught(|| Ok(builder(false).create(&new)?))?
         }
-        Err(fault) => return Err(fault),
+        Err(failure) => return Err(failure),
     };
     // Another process may have made it between our look and our lock.
     if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
-        return Err(Fault::InUse);
+        return Err(Failure::InUse);
     }
     if caught(|| tables::meta(&database.begin_read()?)).is_err() {
         caught(|| tables::create(&database))?;
@@ -429,7 +469,7 @@ fn create(path: &Path) -> Result<Database, Fault> {
 
 /// Makes the name of a new file as safe as its content.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> Result<(), Fault> {
+fn sync_folder(path: &Path) -> Result<(), Failure> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -439,6 +479,6 @@ fn sync_folder(path: &Path) -> Result<(), Fault> {
 
 /// Other systems keep names with their files.
 #[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> Result<(), Fault> {
+fn sync_folder(_path: &Path) -> Result<(), Failure> {
     Ok(())
 }

@@ -4,10 +4,10 @@
 //! the end of the machine; the workers are gone with that one, too. It is 16 bytes an attempt where a commit would be a
 //! sync.
 //!
-//! It begins with two marks, written in turn: the number of a commit that is safe. redb writes a commit with one sync
-//! and tells by its checksums whether it was finished when the power went, and takes the one before if not. So a page
-//! of the last commit that goes bad later looks to it like a commit that was never finished. The mark knows better. It
-//! is never ahead of the disk, as it is written after the sync.
+//! It begins with the number of the last commit that is safe, in two places that are written in turn. redb writes a
+//! commit with one sync, tells by its checksums whether it was finished when the power went, and takes the one before if
+//! not. So a page of the last commit that goes bad later looks to it like a commit that was never finished. The number
+//! knows better. It is never ahead of the disk, as it is written after the sync.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -23,7 +23,7 @@ pub(super) struct Attempts {
     file: File,
     bytes: u64,
     /// The last commit that is safe.
-    mark: u64,
+    safe: u64,
     /// At this length it is written anew, with what still counts.
     bytes_max: u64,
     /// The last record of each message in the file whose message is there.
@@ -41,7 +41,7 @@ struct Begun {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Left {
     /// The number of a commit that is safe; 0 where nothing is known.
-    pub(super) mark: u64,
+    pub(super) safe: u64,
     /// The last attempt that began of each message.
     pub(super) attempts: HashMap<u64, u32>,
 }
@@ -50,11 +50,11 @@ pub(super) struct Left {
 const BYTES_MAX: u64 = 1024 * 1024;
 
 const RECORD: usize = 16;
-/// Two marks.
+/// Two places for the number of the last safe commit.
 const HEADER: usize = 2 * RECORD;
 
-/// What distinguishes the checksums of marks and of attempts from each other, and from zeroes.
-const MARK: u8 = b'M';
+/// What distinguishes the checksums of commits and of attempts from each other, and from zeroes.
+const COMMIT: u8 = b'C';
 const ATTEMPT: u8 = b'A';
 
 /// Where the file beside `path` is.
@@ -78,7 +78,7 @@ impl Attempts {
         let (records, _torn) = bytes.as_chunks::<RECORD>();
         for (index, record) in records.iter().enumerate() {
             if index < HEADER / RECORD {
-                left.mark = left.mark.max(unsealed(MARK, record).map_or(0, |(sequence, _)| sequence));
+                left.safe = left.safe.max(unsealed(COMMIT, record).map_or(0, |(sequence, _)| sequence));
             } else if let Some((id, attempt)) = unsealed(ATTEMPT, record) {
                 left.attempts.insert(id, attempt);
             }
@@ -89,14 +89,14 @@ impl Attempts {
     /// Begins a file with those attempts that the heads do not know of, in the place of the one that is there.
     pub(super) fn create(
         path: &Path,
-        mark: u64,
+        safe: u64,
         attempts: impl Iterator<Item = (u64, u32)>,
     ) -> io::Result<Self> {
         let begun: HashMap<u64, Begun> =
             attempts.map(|(id, attempt)| (id, Begun { attempt, settled: false })).collect();
         let path = beside(path);
-        let (file, bytes) = written(&path, mark, &begun)?;
-        Ok(Self { path, file, bytes, mark, bytes_max: bound(bytes), begun })
+        let (file, bytes) = written(&path, safe, &begun)?;
+        Ok(Self { path, file, bytes, safe, bytes_max: bound(bytes), begun })
     }
 
     /// Notes that attempts begin.
@@ -109,14 +109,14 @@ impl Attempts {
         self.append(&records)?;
         if self.bytes > self.bytes_max {
             self.begun.retain(|_, begun| !begun.settled);
-            (self.file, self.bytes) = written(&self.path, self.mark, &self.begun)?;
+            (self.file, self.bytes) = written(&self.path, self.safe, &self.begun)?;
             self.bytes_max = bound(self.bytes);
         }
         Ok(())
     }
 
     /// Notes that a commit is safe, and what it did to messages.
-    pub(super) fn committed<'r>(&mut self, mark: u64, rows: impl Iterator<Item = &'r Row>) -> io::Result<()> {
+    pub(super) fn committed<'r>(&mut self, safe: u64, rows: impl Iterator<Item = &'r Row>) -> io::Result<()> {
         let mut lowered = Vec::new();
         for row in rows {
             match row {
@@ -137,9 +137,9 @@ impl Attempts {
             }
         }
         self.append(&lowered)?;
-        self.mark = mark;
-        self.file.seek(SeekFrom::Start(place(mark)))?;
-        self.file.write_all(&sealed(MARK, mark, 0))
+        self.safe = safe;
+        self.file.seek(SeekFrom::Start(place(safe)))?;
+        self.file.write_all(&sealed(COMMIT, safe, 0))
     }
 
     fn append(&mut self, records: &[u8]) -> io::Result<()> {
@@ -159,16 +159,16 @@ fn bound(bytes: u64) -> u64 {
     BYTES_MAX.max(bytes * 2)
 }
 
-/// Where the mark of a commit stands: each second one in the same place, so that one of the last two is whole.
-fn place(mark: u64) -> u64 {
-    mark % 2 * RECORD as u64
+/// Where the number of a commit stands: each second one in the same place, so that one of the last two is whole.
+fn place(safe: u64) -> u64 {
+    safe % 2 * RECORD as u64
 }
 
 /// Writes a file in full and puts it in the place of the one that is there: a kill finds the one or the other.
-fn written(path: &Path, mark: u64, begun: &HashMap<u64, Begun>) -> io::Result<(File, u64)> {
+fn written(path: &Path, safe: u64, begun: &HashMap<u64, Begun>) -> io::Result<(File, u64)> {
     let mut bytes = vec![0; HEADER];
-    let place = if place(mark) == 0 { 0..RECORD } else { RECORD..HEADER };
-    bytes[place].copy_from_slice(&sealed(MARK, mark, 0));
+    let place = if place(safe) == 0 { 0..RECORD } else { RECORD..HEADER };
+    bytes[place].copy_from_slice(&sealed(COMMIT, safe, 0));
     for (id, begun) in begun {
         bytes.extend_from_slice(&sealed(ATTEMPT, *id, begun.attempt));
     }

@@ -10,12 +10,12 @@ use redb::Database;
 use crate::error::Broken;
 
 use super::Shared;
-use super::fault::{Fault, caught};
+use super::failure::{Failure, caught};
 use super::record::Meta;
 use super::tables::{self, Row};
 
 /// A write on its way, encoded.
-pub(super) struct Job {
+pub(super) struct Pending {
     pub(super) rows: Vec<Row>,
     pub(super) bytes: usize,
     pub(super) done: Box<dyn FnOnce(Result<(), Broken>) + Send>,
@@ -48,69 +48,69 @@ pub(super) struct Committer {
 
 impl Committer {
     /// Writes until nobody can hand in anything more, then closes the file.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, queue: &Receiver<Pending>) {
         // No timer: the first write of a quiet store is written at once, and what comes while it is synced is the next
-        // group.
-        while let Ok(first) = jobs.recv() {
+        // commit.
+        while let Ok(first) = queue.recv() {
             let (mut changes, mut bytes) = (first.rows.len(), first.bytes);
-            let mut group = vec![first];
+            let mut writes = vec![first];
             while changes < CHANGES_MAX && bytes < BYTES_MAX {
-                let Ok(job) = jobs.try_recv() else { break };
-                changes += job.rows.len();
-                bytes += job.bytes;
-                group.push(job);
+                let Ok(write) = queue.try_recv() else { break };
+                changes += write.rows.len();
+                bytes += write.bytes;
+                writes.push(write);
             }
-            self.write(group);
+            self.write(writes);
         }
         self.shared.close_file();
     }
 
-    fn write(&mut self, group: Vec<Job>) {
+    fn write(&mut self, writes: Vec<Pending>) {
         let result = match self.shared.broken() {
             Some(broken) => Err(broken),
-            None => self.commit(&group),
+            None => self.commit(&writes),
         };
         if result.is_ok() {
-            let rows = || group.iter().flat_map(|job| &job.rows);
+            let rows = || writes.iter().flat_map(|write| &write.rows);
             self.shared.remember(rows());
             if let Err(error) = self.shared.attempts().committed(self.meta.sequence, rows()) {
-                // This group is safe; the next one could not be told from it.
+                // These are safe; the next one could not be told from it.
                 self.shared.break_with("a write beside", error.to_string());
             }
         }
-        for job in group {
+        for write in writes {
             // A caller that panics must not take the others with it.
-            let _ = catch_unwind(AssertUnwindSafe(|| (job.done)(result.clone())));
+            let _ = catch_unwind(AssertUnwindSafe(|| (write.done)(result.clone())));
         }
     }
 
-    fn commit(&mut self, group: &[Job]) -> Result<(), Broken> {
+    fn commit(&mut self, writes: &[Pending]) -> Result<(), Broken> {
         let mut meta = self.meta;
         let committed =
-            self.shared.with_database(|database| caught(|| self.transaction(database, group, &mut meta)));
+            self.shared.with_database(|database| caught(|| self.transaction(database, writes, &mut meta)));
         match committed {
             Ok((swept, added)) => {
                 (self.meta, self.swept, self.added) = (meta, swept, added);
                 Ok(())
             }
-            Err(fault) => Err(self.shared.break_with("a commit", fault.text().to_owned())),
+            Err(failure) => Err(self.shared.break_with("a commit", failure.text().to_owned())),
         }
     }
 
     fn transaction(
         &self,
         database: &Database,
-        group: &[Job],
+        writes: &[Pending],
         meta: &mut Meta,
-    ) -> Result<(Vec<u8>, usize), Fault> {
+    ) -> Result<(Vec<u8>, usize), Failure> {
         // Its durability is `Immediate`, as every transaction's of redb that says nothing else: the commit syncs.
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(self.shared.is_large());
-        let rows = || group.iter().flat_map(|job| &job.rows);
+        let rows = || writes.iter().flat_map(|write| &write.rows);
         tables::apply(&transaction, rows(), meta)?;
         let mut added = self.added + rows().filter(|row| matches!(row, Row::Remember(..))).count();
         let mut swept = None;
-        if meta.remembered > 0 && meta.sequence % SWEEP_EVERY == 0 {
+        if meta.remembered > 0 && meta.sequence.is_multiple_of(SWEEP_EVERY) {
             let items = SWEEP_ITEMS * usize::try_from(SWEEP_EVERY).unwrap_or(1) + 2 * added;
             added = 0;
             swept = Some(tables::sweep(&transaction, &self.swept, items, self.clock.wall(), meta)?);

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
-use super::fault::Fault;
+use super::failure::Failure;
 use super::lock;
 
 /// Reads a file, and keeps what is written to it in memory. redb can repair it, as far as it sees, and not a byte of it
@@ -60,13 +60,13 @@ const UNFLUSHED: u8 = 8;
 
 impl Overlay {
     /// Looks at a file that nobody else may have open meanwhile.
-    pub(super) fn over(path: &Path) -> Result<Self, Fault> {
+    pub(super) fn over(path: &Path) -> Result<Self, Failure> {
         Self::new(path, Locks::Real)
     }
 
     /// Looks at one of the two last commits of a file as if it had been closed well with it: redb reads it then without
-    /// holding anything against checksums, and what can be read of a damaged tree is read.
-    pub(super) fn over_slot(path: &Path, slot: Slot) -> Result<Self, Fault> {
+    /// holding anything against checksums, and what can be read of a damaged tree is read. What is missing is zero.
+    pub(super) fn over_slot(path: &Path, slot: Slot) -> Result<Self, Failure> {
         let overlay = Self::new(path, Locks::Pretended)?;
         let mut header = [0; BLOCK];
         overlay.read(0, &mut header)?;
@@ -78,7 +78,7 @@ impl Overlay {
         Ok(overlay)
     }
 
-    fn new(path: &Path, locks: Locks) -> Result<Self, Fault> {
+    fn new(path: &Path, locks: Locks) -> Result<Self, Failure> {
         // To write is needed for the lock, and for nothing else.
         let file = OpenOptions::new().read(true).write(locks == Locks::Real).open(path)?;
         let len = file.metadata()?.len();
@@ -94,7 +94,11 @@ impl Overlay {
         let start = index * BLOCK as u64;
         let there = usize::try_from(written.file_len.saturating_sub(start)).unwrap_or(BLOCK).min(BLOCK);
         if there > 0 {
-            self.file.read(start, &mut block[..there])?;
+            match self.file.read(start, &mut block[..there]) {
+                // What cannot be read is nothing, so that the rest can. redb reads no more after a first error.
+                Err(_) if self.locks == Locks::Pretended => block.fill(0),
+                read => read?,
+            }
         }
         Ok(block)
     }
@@ -128,7 +132,13 @@ impl StorageBackend for Overlay {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let written = self.written();
-        if offset.checked_add(out.len() as u64).is_none_or(|end| end > written.len) {
+        let behind = offset.checked_add(out.len() as u64).is_none_or(|end| end > written.len);
+        if behind && self.locks == Locks::Pretended {
+            // As above: a page that was cut off.
+            out.fill(0);
+            return Ok(());
+        }
+        if behind {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it points behind its end"));
         }
         Self::pieces(offset, out.len(), |index, within, piece| {

@@ -14,20 +14,26 @@ use crate::contract::Dead;
 use crate::log::{Body, Group, Head};
 use crate::message::MessageId;
 
-use super::fault::{Fault, caught};
+use super::failure::{Failure, caught};
+use super::opened::Opened;
 use super::overlay::{Overlay, Slot};
 use super::record::{self, Bad, Meta};
 use super::tables;
 
 /// One commit of a file, read without trust in it.
-pub(super) struct Salvage {
-    database: ReadOnlyDatabase,
+pub(super) enum Salvage {
+    /// The commit that an opening takes, of which all pages were checked.
+    Checked(Opened),
+    /// One as it is.
+    Raw(ReadOnlyDatabase),
 }
 
 /// What was found in one commit. Bodies are left where they are.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) meta: Option<Meta>,
+    /// It is of the commit before the last one.
+    pub(super) is_old: bool,
     pub(super) heads: BTreeMap<u64, Result<Head, Bad>>,
     /// How many bytes the body has, or what is wrong with it.
     pub(super) bodies: BTreeMap<u64, Result<usize, Bad>>,
@@ -42,7 +48,7 @@ pub(super) struct Found {
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 impl Salvage {
-    pub(super) fn open(path: &Path, slot: Slot) -> Result<Self, Fault> {
+    pub(super) fn open(path: &Path, slot: Slot) -> Result<Self, Failure> {
         let database = caught(|| {
             Ok(Builder::new()
                 .set_cache_size(CACHE_BYTES)
@@ -50,17 +56,24 @@ impl Salvage {
                 .set_concurrency_mode(ConcurrencyMode::SingleWriter)
                 .open_read_only_with_backend(Overlay::over_slot(path, slot)?)?)
         })?;
-        Ok(Self { database })
+        Ok(Self::Raw(database))
+    }
+
+    fn begin_read(&self) -> Result<ReadTransaction, Failure> {
+        match self {
+            Self::Checked(opened) => opened.begin_read(),
+            Self::Raw(database) => Ok(database.begin_read()?),
+        }
     }
 
     /// Reads everything.
-    pub(super) fn look(&self) -> Result<Found, Fault> {
-        let transaction = caught(|| Ok(self.database.begin_read()?))?;
+    pub(super) fn look(&self) -> Result<Found, Failure> {
+        let transaction = caught(|| self.begin_read())?;
         let mut found = Found::default();
         match caught(|| tables::meta(&transaction)) {
             Ok(meta) => found.meta = Some(meta),
-            Err(Fault::Damaged(why)) => found.holes.push(("the record of the file as a whole".into(), why)),
-            Err(fault) => return Err(fault),
+            Err(Failure::Damaged(why)) => found.holes.push(("the record of the file as a whole".into(), why)),
+            Err(failure) => return Err(failure),
         }
         let mut holes = Vec::new();
         scan(&transaction, tables::HEADS, &mut holes, |id: u64, record| {
@@ -90,10 +103,10 @@ impl Salvage {
             }
             Ok(())
         });
-        if let Err(fault) = remembered {
+        if let Err(failure) = remembered {
             holes.push((
                 "the remembered dedup ids behind those that were found".into(),
-                fault.text().to_owned(),
+                failure.text().to_owned(),
             ));
         }
         found.holes.append(&mut holes);
@@ -103,13 +116,13 @@ impl Salvage {
     /// Reads one body.
     pub(super) fn body(&self, id: u64) -> Result<Body, Bad> {
         let record = caught(|| {
-            let table = self.database.begin_read()?.open_table(tables::BODIES)?;
+            let table = self.begin_read()?.open_table(tables::BODIES)?;
             Ok(table.get(id)?.map(|record| Bytes::copy_from_slice(record.value())))
         });
         match record {
             Ok(Some(record)) => record::read_body(MessageId(id), &record),
             Ok(None) => Err(Bad("it is missing".into())),
-            Err(fault) => Err(Bad(fault.text().to_owned())),
+            Err(failure) => Err(Bad(failure.text().to_owned())),
         }
     }
 }
@@ -142,7 +155,7 @@ fn scan<K>(
                 let (key, record) = entry?;
                 let number: u64 = key.value().into();
                 if number < from {
-                    return Err(Fault::Damaged(format!("{number} comes where more than {from} should")));
+                    return Err(Failure::Damaged(format!("{number} comes where more than {from} should")));
                 }
                 each(key.value(), record.value());
                 let Some(next) = number.checked_add(1) else { return Ok(()) };
@@ -150,13 +163,13 @@ fn scan<K>(
             }
             Ok(())
         });
-        let Err(fault) = read else { return };
+        let Err(failure) = read else { return };
         let reads_at = |at: u64| match K::try_from(at) {
             Ok(start) => caught(|| match transaction.open_table(definition)?.range(start..)?.next() {
                 None => Ok(()),
                 Some(entry) => {
                     let number: u64 = entry?.0.value().into();
-                    if number >= at { Ok(()) } else { Err(Fault::Damaged("out of place".into())) }
+                    if number >= at { Ok(()) } else { Err(Failure::Damaged("out of place".into())) }
                 }
             })
             .is_ok(),
@@ -185,7 +198,7 @@ fn scan<K>(
             Some(good) => format!("table {name}, numbers {from} to {}", good - 1),
             None => format!("table {name}, numbers from {from} on"),
         };
-        holes.push((hole, fault.text().to_owned()));
+        holes.push((hole, failure.text().to_owned()));
         match good {
             Some(good) => from = good,
             None => return,

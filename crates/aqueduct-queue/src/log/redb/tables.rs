@@ -10,7 +10,7 @@ use redb::{
 use crate::log::{Change, Loaded};
 use crate::message::MessageId;
 
-use super::fault::{Fault, damaged};
+use super::failure::{Failure, damaged};
 use super::record::{self, Meta};
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -82,21 +82,21 @@ pub(super) fn apply<'r>(
     transaction: &WriteTransaction,
     rows: impl Iterator<Item = &'r Row>,
     meta: &mut Meta,
-) -> Result<(), Fault> {
+) -> Result<(), Failure> {
     let mut heads = transaction.open_table(HEADS)?;
     let mut bodies = transaction.open_table(BODIES)?;
     // Most commits do not touch these.
     let (mut dead, mut remembered, mut groups) = (None, None, None);
     let there = |there: bool, id: u64, what: &str| match there {
         true => Ok(()),
-        false => Err(Fault::Damaged(format!("message {id} cannot be {what}, as it is not there"))),
+        false => Err(Failure::Damaged(format!("message {id} cannot be {what}, as it is not there"))),
     };
     for row in rows {
         match row {
             Row::Insert { id, head, body } => {
                 let new = heads.insert(id, head.as_slice())?.is_none();
                 if !new {
-                    return Err(Fault::Damaged(format!("message {id} is there already")));
+                    return Err(Failure::Damaged(format!("message {id} is there already")));
                 }
                 meta.heads += 1;
                 meta.bodies += u64::from(bodies.insert(id, &**body)?.is_none());
@@ -145,7 +145,7 @@ pub(super) fn apply<'r>(
 }
 
 /// Writes what is known of the file as a whole, one commit on.
-pub(super) fn advance(transaction: &WriteTransaction, meta: &mut Meta) -> Result<(), Fault> {
+pub(super) fn advance(transaction: &WriteTransaction, meta: &mut Meta) -> Result<(), Failure> {
     meta.sequence += 1;
     transaction.open_table(META)?.insert(META_KEY, record::meta(meta).as_slice())?;
     Ok(())
@@ -159,7 +159,7 @@ pub(super) fn sweep(
     items: usize,
     now: Timestamp,
     meta: &mut Meta,
-) -> Result<Vec<u8>, Fault> {
+) -> Result<Vec<u8>, Failure> {
     let mut table = transaction.open_table(REMEMBERED)?;
     let (mut over, mut last, mut seen) = (Vec::new(), Vec::new(), 0);
     for entry in
@@ -192,7 +192,7 @@ fn opened<'s, 't, K: redb::Key + 'static, V: redb::Value + 'static>(
 }
 
 /// Makes all tables in a new file.
-pub(super) fn create(database: &Database) -> Result<(), Fault> {
+pub(super) fn create(database: &Database) -> Result<(), Failure> {
     let transaction = database.begin_write()?;
     transaction.open_table(HEADS)?;
     transaction.open_table(BODIES)?;
@@ -208,28 +208,28 @@ pub(super) fn create(database: &Database) -> Result<(), Fault> {
 // --- reading ---
 
 /// What is known of the file as a whole.
-pub(super) fn meta(transaction: &ReadTransaction) -> Result<Meta, Fault> {
+pub(super) fn meta(transaction: &ReadTransaction) -> Result<Meta, Failure> {
     let table = match transaction.open_table(META) {
         Ok(table) => table,
         Err(TableError::TableDoesNotExist(_) | TableError::TableTypeMismatch { .. }) => {
-            return Err(Fault::NotOurs("a redb database of something else".into()));
+            return Err(Failure::NotOurs("a redb database of something else".into()));
         }
         Err(error) => return Err(error.into()),
     };
     let Some(record) = table.get(META_KEY)? else {
-        return Err(Fault::Damaged("the record of the file as a whole is missing".into()));
+        return Err(Failure::Damaged("the record of the file as a whole is missing".into()));
     };
     match record::read_meta(record.value()) {
         Ok(Ok(meta)) => Ok(meta),
         Ok(Err(format)) => {
-            Err(Fault::NotOurs(format!("version {format} of the format, this one is {}", record::FORMAT)))
+            Err(Failure::NotOurs(format!("version {format} of the format, this one is {}", record::FORMAT)))
         }
         Err(bad) => Err(damaged("the record of the file as a whole", &bad)),
     }
 }
 
 /// Reads everything but bodies and holds it against the counts.
-pub(super) fn load(database: &Database) -> Result<(Meta, Loaded), Fault> {
+pub(super) fn load(database: &Database) -> Result<(Meta, Loaded), Failure> {
     let transaction = database.begin_read()?;
     let meta = meta(&transaction)?;
     let mut loaded = Loaded { next_id: meta.next_id, opening: meta.opening, ..Loaded::default() };
@@ -240,7 +240,7 @@ pub(super) fn load(database: &Database) -> Result<(Meta, Loaded), Fault> {
         let (id, record) = entry?;
         let id = id.value();
         if previous >= Some(id) || id >= meta.next_id || loaded.heads.len() as u64 >= meta.heads {
-            return Err(Fault::Damaged(format!("the head of message {id} is out of place")));
+            return Err(Failure::Damaged(format!("the head of message {id} is out of place")));
         }
         previous = Some(id);
         let head = record::read_head(id, record.value());
@@ -254,7 +254,7 @@ pub(super) fn load(database: &Database) -> Result<(Meta, Loaded), Fault> {
         let id = MessageId(id.value());
         let is_next = loaded.dead.last().is_none_or(|(last, _)| *last < id);
         if !is_next || loaded.heads.binary_search_by_key(&id, |head| head.id).is_err() {
-            return Err(Fault::Damaged(format!("the dead letter {id} is out of place")));
+            return Err(Failure::Damaged(format!("the dead letter {id} is out of place")));
         }
         let dead = record::read_dead(id.0, record.value());
         loaded.dead.push((id, dead.map_err(|bad| damaged(format_args!("the dead letter {id}"), &bad))?));
@@ -264,7 +264,7 @@ pub(super) fn load(database: &Database) -> Result<(Meta, Loaded), Fault> {
     for entry in transaction.open_table(REMEMBERED)?.iter()? {
         let (key, record) = entry?;
         if loaded.remembered.len() as u64 >= meta.remembered {
-            return Err(Fault::Damaged("there are more remembered dedup ids than were written".into()));
+            return Err(Failure::Damaged("there are more remembered dedup ids than were written".into()));
         }
         let remembered = record::read_remembered(key.value(), record.value());
         loaded.remembered.push(remembered.map_err(|bad| damaged("a remembered dedup id", &bad))?);
@@ -275,7 +275,7 @@ pub(super) fn load(database: &Database) -> Result<(Meta, Loaded), Fault> {
         let (id, record) = entry?;
         let id = id.value();
         if loaded.groups.last().is_some_and(|last| last.id.0 >= id) {
-            return Err(Fault::Damaged(format!("the group {id} is out of place")));
+            return Err(Failure::Damaged(format!("the group {id} is out of place")));
         }
         let group = record::read_group(id, record.value());
         loaded.groups.push(group.map_err(|bad| damaged(format_args!("the group {id}"), &bad))?);
@@ -284,9 +284,9 @@ pub(super) fn load(database: &Database) -> Result<(Meta, Loaded), Fault> {
     Ok((meta, loaded))
 }
 
-fn count(what: &str, found: u64, written: u64) -> Result<(), Fault> {
+fn count(what: &str, found: u64, written: u64) -> Result<(), Failure> {
     match found == written {
         true => Ok(()),
-        false => Err(Fault::Damaged(format!("it has {found} {what} and should have {written}"))),
+        false => Err(Failure::Damaged(format!("it has {found} {what} and should have {written}"))),
     }
 }

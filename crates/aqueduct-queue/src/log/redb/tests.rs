@@ -170,6 +170,7 @@ impl Walk {
     fn step(&mut self) -> Vec<Change> {
         let far = Timestamp(START.0 + 3_600_000);
         let changes = match (self.random.below(10), self.some_id()) {
+            _ if self.model.groups.is_empty() => (0..3).map(|id| Change::Group(group(id, false))).collect(),
             (0, Some(id)) => vec![Change::Remove(MessageId(id))],
             (1, Some(id)) => {
                 let mut head = self.model.heads[&id].clone();

@@ -1,19 +1,20 @@
 //! What is wrong with a file, and what can be had of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::Path;
 
-use aqueduct_core::Clock;
+use aqueduct_core::{Clock, Timestamp};
 use redb::Database;
 
 use crate::contract::{Dead, DeadCause};
 use crate::error::OpenError;
-use crate::log::{Change, Group, GroupId, Head};
+use crate::log::{Body, Change, Group, GroupId, Head};
 use crate::message::{MessageId, Priority};
 
 use super::attempts::Attempts;
-use super::fault::{Fault, caught};
+use super::failure::{Failure, caught};
+use super::opened::Opened;
 use super::overlay::{Overlay, Slot};
 use super::record::{self, Bad, Meta};
 use super::salvage::{Found, Salvage};
@@ -83,7 +84,7 @@ const GAP: u64 = 1 << 32;
 const OPENINGS: u32 = 1 << 30;
 
 /// The most changes in one commit of a repair.
-const BATCH: usize = 1024;
+const CHANGES_MAX: usize = 1024;
 
 /// Looks at all of a file of queues that no process has open: the checksums of its pages and of every record, their
 /// counts, and whether every message is there in full. Changes nothing. Reads the file three times or so.
@@ -92,11 +93,10 @@ const BATCH: usize = 1024;
 ///
 /// [`OpenError`] where there is no such file, it is in use, or it is something else. A damaged file is no error.
 pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
-    let opening = |fault: Fault| fault.opening(path, "looking through");
-    let (_held, mut damaged) = pages(path).map_err(opening)?;
-    let (_, found) = primary(path, &mut damaged).map_err(opening)?;
-    let Some(found) = found else { return Ok(VerifyReport { damaged, ..VerifyReport::default() }) };
-    found.complain(path, &mut damaged).map_err(opening)?;
+    let opening = |failure: Failure| failure.opening(path, "looking through");
+    let mut damaged = Vec::new();
+    let salvage = open(path, &mut damaged).map_err(opening)?;
+    let found = look(salvage.as_ref(), &mut damaged).map_err(opening)?;
     let whole = |id: &u64| matches!((found.heads.get(id), found.bodies.get(id)), (Some(Ok(_)), Some(Ok(_))));
     Ok(VerifyReport {
         messages: found.heads.keys().filter(|id| whole(id)).count() as u64,
@@ -118,18 +118,17 @@ pub fn verify(path: &Path) -> Result<VerifyReport, OpenError> {
 /// [`OpenError`] as from [`verify`], and [`OpenError::System`] where `to` is there already or cannot be written. What
 /// was begun of it is left.
 pub fn repair(path: &Path, to: &Path) -> Result<RepairReport, OpenError> {
-    let opening = |fault: Fault| fault.opening(path, "looking through");
-    let (_held, mut damaged) = pages(path).map_err(opening)?;
-    let (salvage, found) = primary(path, &mut damaged).map_err(opening)?;
-    let mut found = found.unwrap_or_default();
-    found.complain(path, &mut damaged).map_err(opening)?;
+    let opening = |failure: Failure| failure.opening(path, "looking through");
+    let mut damaged = Vec::new();
+    let salvage = open(path, &mut damaged).map_err(opening)?;
+    let mut found = look(salvage.as_ref(), &mut damaged).map_err(opening)?;
     // What the last commit does not give may be in the one before.
     let before = if damaged.is_empty() { None } else { before(path, &mut found) };
 
     let attempts = Attempts::left(path).map_err(|error| opening(error.into()))?.attempts;
-    let writing = |fault: Fault| fault.opening(to, "writing");
+    let writing = |failure: Failure| failure.opening(to, "writing");
     if to.exists() {
-        return Err(writing(Fault::System("it is there already".into())));
+        return Err(writing(Failure::System("it is there already".into())));
     }
     let database = create(to).map_err(writing)?;
     let mut new = New::after(&found);
@@ -143,38 +142,47 @@ pub fn repair(path: &Path, to: &Path) -> Result<RepairReport, OpenError> {
     Ok(report)
 }
 
-/// Lets redb look at its pages. Gives what keeps others away meanwhile.
-fn pages(path: &Path) -> Result<(Option<Database>, Vec<Damage>), Fault> {
+/// Opens a file for a look through all of it: the commit that an opening would take, if redb finds its pages sound, and
+/// the last one as it is if not. Adds what redb finds to `damaged`. Nobody else can open the file meanwhile, be it
+/// because it is locked or because it is damaged.
+fn open(path: &Path, damaged: &mut Vec<Damage>) -> Result<Option<Salvage>, Failure> {
     check_magic(path)?;
-    let checked = caught(|| Ok(builder(true).create_with_backend(Overlay::over(path)?)?));
-    match checked {
-        Ok(held) => Ok((Some(held), Vec::new())),
-        Err(Fault::Damaged(reason)) => {
-            Ok((None, vec![Damage { what: "the pages of the file".into(), reason }]))
+    let mut say = |what: &str, failure: Failure| match failure {
+        Failure::Damaged(reason) => {
+            damaged.push(Damage { what: what.into(), reason });
+            Ok(())
         }
-        Err(fault) => Err(fault),
+        failure => Err(failure),
+    };
+    let checked = caught(|| {
+        let opened = Opened::of(builder(true).create_with_backend(Overlay::over(path)?)?);
+        let sequence = tables::meta(&opened.begin_read()?)?.sequence;
+        Ok((opened, sequence))
+    });
+    match checked {
+        Ok((opened, sequence)) => match hold_against(sequence, Attempts::left(path)?.safe) {
+            Ok(()) => return Ok(Some(Salvage::Checked(opened))),
+            Err(failure) => say("the last commits", failure)?,
+        },
+        Err(failure) => say("the pages of the file", failure)?,
+    }
+    match Salvage::open(path, Slot::Primary) {
+        Ok(salvage) => Ok(Some(salvage)),
+        Err(failure) => say("the last commit", failure).map(|()| None),
     }
 }
 
-fn primary(path: &Path, damaged: &mut Vec<Damage>) -> Result<(Option<Salvage>, Option<Found>), Fault> {
-    let looked = Salvage::open(path, Slot::Primary).and_then(|salvage| {
-        let found = salvage.look()?;
-        Ok((salvage, found))
-    });
-    match looked {
-        Ok((salvage, found)) => Ok((Some(salvage), Some(found))),
-        Err(Fault::Damaged(reason)) => {
-            damaged.push(Damage { what: "the last commit".into(), reason });
-            Ok((None, None))
-        }
-        Err(fault) => Err(fault),
-    }
+fn look(salvage: Option<&Salvage>, damaged: &mut Vec<Damage>) -> Result<Found, Failure> {
+    let found = salvage.map_or_else(|| Ok(Found::default()), Salvage::look)?;
+    found.complain(damaged);
+    Ok(found)
 }
 
 /// Adds to what was found what the commit before the last one has beyond.
 fn before(path: &Path, found: &mut Found) -> Option<Salvage> {
     let salvage = Salvage::open(path, Slot::Secondary).ok()?;
     let other = salvage.look().ok()?;
+    found.is_old = found.meta.is_none();
     found.meta = found.meta.or(other.meta);
     merge(&mut found.heads, other.heads);
     merge(&mut found.bodies, other.bodies);
@@ -188,10 +196,7 @@ fn before(path: &Path, found: &mut Found) -> Option<Salvage> {
     Some(salvage)
 }
 
-fn merge<K: Ord, V>(
-    first: &mut std::collections::BTreeMap<K, Result<V, Bad>>,
-    second: std::collections::BTreeMap<K, Result<V, Bad>>,
-) {
+fn merge<K: Ord, V>(first: &mut BTreeMap<K, Result<V, Bad>>, second: BTreeMap<K, Result<V, Bad>>) {
     for (key, value) in second {
         if value.is_ok() && !matches!(first.get(&key), Some(Ok(_))) {
             first.insert(key, value);
@@ -201,19 +206,17 @@ fn merge<K: Ord, V>(
 
 impl Found {
     /// Says everything that is wrong.
-    fn complain(&self, path: &Path, damaged: &mut Vec<Damage>) -> Result<(), Fault> {
+    fn complain(&self, damaged: &mut Vec<Damage>) {
         let mut say = |what: String, reason: String| damaged.push(Damage { what, reason });
         for (what, reason) in &self.holes {
             say(what.clone(), reason.clone());
         }
+        let mut groupless: BTreeMap<u32, u64> = BTreeMap::new();
         for (id, head) in &self.heads {
             match head {
                 Err(bad) => say(format!("the head of message {id}"), bad.0.clone()),
                 Ok(head) if !self.groups.contains_key(&head.group.0) => {
-                    say(
-                        format!("the head of message {id}"),
-                        format!("its group {} is not there", head.group.0),
-                    );
+                    *groupless.entry(head.group.0).or_insert(0) += 1;
                 }
                 Ok(_) => {}
             }
@@ -234,12 +237,15 @@ impl Found {
                 say(format!("the dead letter {id}"), bad.0.clone());
             }
         }
+        for (id, messages) in groupless {
+            say(format!("the group {id}"), format!("it is missing, and has {messages} messages"));
+        }
         for (id, group) in &self.groups {
             if let Err(bad) = group {
                 say(format!("the group {id}"), bad.0.clone());
             }
         }
-        let Some(meta) = self.meta else { return Ok(()) };
+        let Some(meta) = self.meta else { return };
         let counts = [
             ("heads", self.heads.len(), meta.heads),
             ("bodies", self.bodies.len(), meta.bodies),
@@ -252,10 +258,6 @@ impl Found {
                 say(format!("the {what}"), format!("there are {found} and should be {written}"));
             }
         }
-        if let Err(fault) = hold_against(meta.sequence, Attempts::left(path)?.mark) {
-            say("the last commits".into(), fault.text().to_owned());
-        }
-        Ok(())
     }
 }
 
@@ -273,7 +275,8 @@ impl New {
     fn after(found: &Found) -> Self {
         let last = found.heads.keys().chain(found.bodies.keys()).max().copied().unwrap_or(0);
         let next_id = match found.meta {
-            Some(meta) => meta.next_id.max(last.saturating_add(1)),
+            Some(meta) if !found.is_old => meta.next_id.max(last.saturating_add(1)),
+            Some(meta) => meta.next_id.max(last).saturating_add(GAP),
             None => last.saturating_add(GAP),
         };
         let opening = found.meta.map_or(OPENINGS, |meta| meta.opening);
@@ -288,9 +291,9 @@ impl New {
         &mut self,
         database: &Database,
         found: &Found,
-        attempts: &std::collections::HashMap<u64, u32>,
-        body: impl Fn(u64) -> Result<crate::log::Body, Bad>,
-    ) -> Result<RepairReport, Fault> {
+        attempts: &HashMap<u64, u32>,
+        body: impl Fn(u64) -> Result<Body, Bad>,
+    ) -> Result<RepairReport, Failure> {
         let named: BTreeSet<u32> = found.heads.values().flatten().map(|head| head.group.0).collect();
         for id in named.into_iter().chain(found.groups.keys().copied()).collect::<BTreeSet<_>>() {
             let group = match found.groups.get(&id) {
@@ -361,7 +364,8 @@ impl New {
         self.flush(database)?;
         self.report.remembered = self.meta.remembered;
         let known = self.report.messages + self.report.lost.len() as u64;
-        self.report.lost_unnamed = found.meta.map(|meta| meta.heads.saturating_sub(known));
+        let written = found.meta.filter(|_| !found.is_old).map(|meta| meta.heads);
+        self.report.lost_unnamed = written.map(|written| written.saturating_sub(known));
         Ok(std::mem::take(&mut self.report))
     }
 
@@ -370,16 +374,16 @@ impl New {
         Group { id, queue: QUEUE.into(), name: name.into(), pattern: ">".into(), paused: true }
     }
 
-    fn change(&mut self, database: &Database, change: &Change) -> Result<(), Fault> {
+    fn change(&mut self, database: &Database, change: &Change) -> Result<(), Failure> {
         self.row(database, Row::of(change))
     }
 
-    fn row(&mut self, database: &Database, row: Row) -> Result<(), Fault> {
+    fn row(&mut self, database: &Database, row: Row) -> Result<(), Failure> {
         self.rows.push(row);
-        if self.rows.len() >= BATCH { self.flush(database) } else { Ok(()) }
+        if self.rows.len() >= CHANGES_MAX { self.flush(database) } else { Ok(()) }
     }
 
-    fn flush(&mut self, database: &Database) -> Result<(), Fault> {
+    fn flush(&mut self, database: &Database) -> Result<(), Failure> {
         let transaction = database.begin_write()?;
         tables::apply(&transaction, self.rows.iter(), &mut self.meta)?;
         tables::advance(&transaction, &mut self.meta)?;
@@ -390,7 +394,7 @@ impl New {
 }
 
 /// A head for a body that has none.
-fn stray(id: MessageId, group: GroupId, bytes: usize, at: aqueduct_core::Timestamp) -> Head {
+fn stray(id: MessageId, group: GroupId, bytes: usize, at: Timestamp) -> Head {
     Head {
         id,
         group,

@@ -9,6 +9,8 @@ use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
 use super::super::committer::LARGE_BYTES;
+use super::super::failure::Failure;
+use super::super::opened::Opened;
 use super::super::tables;
 use super::*;
 
@@ -72,7 +74,7 @@ fn a_write_that_fails_breaks_the_log_and_answers_everybody() {
         let file = FileBackend::new(file).expect("a file");
         let backend = Failing { file, left: Arc::clone(&left), error };
         let database = redb::Builder::new().create_with_backend(backend).expect("opens");
-        let (log, _) = RedbLog::start(database, &path, &clock(), LARGE_BYTES).expect("starts");
+        let (log, _) = RedbLog::start(Opened::of(database), &path, &clock(), LARGE_BYTES).expect("starts");
         put(&log, vec![insert(1)]).expect("written");
         put(&log, vec![Change::Update(Head { attempts: 1, ..head(1) })]).expect("written");
         left.store(i64::try_from(round * 3).expect("small"), Ordering::Relaxed);
@@ -117,10 +119,77 @@ fn a_change_of_a_message_that_is_not_there_breaks_the_log() {
         put(&log, vec![insert(1)]).expect("written");
         let error = put(&log, vec![insert(3), change.clone()]).expect_err("it is not there");
         assert!(matches!(error, Broken::Write { .. }), "{change:?}: {error}");
+        assert_eq!(put(&log, vec![insert(4)]), Err(error), "it goes on");
         drop(log);
         // Nothing of it was written.
         assert_eq!(open(&path).1.heads, [head(1)]);
     }
+}
+
+#[test]
+fn a_record_that_vanished_whole_is_missed() {
+    let (_folder, sound) = place();
+    let (log, _) = open(&sound);
+    let group = Change::Group(group(0, false));
+    let written = vec![
+        insert(1),
+        insert(2),
+        Change::Bury(MessageId(2), dead(2)),
+        remember(1, Timestamp(i64::MAX)),
+        group,
+    ];
+    put(&log, written).expect("written");
+    drop(log);
+    let remove: [fn(&redb::WriteTransaction); 5] = [
+        |file| {
+            drop(file.open_table(tables::HEADS).expect("there").remove(1).expect("there"));
+            drop(file.open_table(tables::BODIES).expect("there").remove(1).expect("there"));
+        },
+        |file| drop(file.open_table(tables::BODIES).expect("there").remove(1).expect("there")),
+        |file| drop(file.open_table(tables::DEAD).expect("there").remove(2).expect("there")),
+        |file| drop(file.open_table(tables::REMEMBERED).expect("there").pop_first().expect("there")),
+        |file| drop(file.open_table(tables::GROUPS).expect("there").remove(0).expect("there")),
+    ];
+    for (number, remove) in remove.into_iter().enumerate() {
+        let (_folder, path) = place();
+        std::fs::copy(&sound, &path).expect("copied");
+        let database = redb::Database::open(&path).expect("a database");
+        let transaction = database.begin_write().expect("begun");
+        remove(&transaction);
+        transaction.commit().expect("committed");
+        drop(database);
+        let error = RedbLog::open(&path, &clock()).expect_err("something is missing");
+        assert!(matches!(error, crate::error::OpenError::Damaged { .. }), "{number}: {error}");
+        assert_ne!(crate::verify(&path).expect("looked through").damaged, [], "{number}");
+    }
+}
+
+#[test]
+fn a_refused_database_writes_nothing_at_its_end() {
+    let (_folder, path) = place();
+    let (log, _) = open(&path);
+    put(&log, vec![insert(1)]).expect("written");
+    drop(log);
+    let opened =
+        Opened::file(&path, |file| Ok(redb::Builder::new().create_with_backend(file)?)).expect("opens");
+    let before = std::fs::read(&path).expect("there");
+    drop(opened);
+    assert!(std::fs::read(&path).expect("there") == before, "it was changed");
+    // And has let go.
+    assert_eq!(open(&path).1.heads, [head(1)]);
+}
+
+#[test]
+fn a_page_behind_the_end_is_no_error_of_the_file() {
+    let (_folder, path) = place();
+    drop(open(&path));
+    let read = Opened::file(&path, |file| {
+        let mut page = [1; 8];
+        file.read(file.len()?, &mut page)?;
+        assert_eq!(page, [0; 8]);
+        Err(Failure::InUse)
+    });
+    assert_eq!(read.map(drop), Err(Failure::InUse));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::error::OpenError;
 
 const FILE: &str = "AQUEDUCT_QUEUE_TEST_LOG";
 
@@ -40,12 +41,14 @@ fn what_was_acknowledged_survives_the_kill_of_the_process() {
                 .expect("a process");
             let lines = BufReader::new(child.stdout.take().expect("a pipe"));
             let mut until_kill = random.below(400);
+            let (mut seen, mut killed) = (false, false);
             for line in lines.lines() {
                 let line = line.expect("text");
                 // A line that was cut says nothing.
                 if let Some((kind, rest)) = line.split_once(' ')
                     && let Some(number) = rest.strip_suffix('.').and_then(|number| number.parse::<u64>().ok())
                 {
+                    seen = true;
                     match kind {
                         "published" => drop(acknowledged.insert(number)),
                         "removing" => drop(maybe_gone.insert(number)),
@@ -54,8 +57,15 @@ fn what_was_acknowledged_survives_the_kill_of_the_process() {
                         _ => {}
                     }
                 }
-                if until_kill == 0 {
+                if until_kill == 0 && !killed {
+                    if let Ok(None) = child.try_wait()
+                        && seen
+                    {
+                        let error = RedbLog::open(&path, &clock()).expect_err("another process has it");
+                        assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+                    }
                     child.kill().expect("killed");
+                    killed = true;
                 }
                 // What is still in the pipe was said before it died.
                 until_kill = until_kill.saturating_sub(1);

@@ -7,6 +7,7 @@ use redb::StorageBackend;
 
 use super::super::attempts::{Attempts, beside};
 use super::super::committer::LARGE_BYTES;
+use super::super::opened::Opened;
 use super::super::tables;
 use super::*;
 
@@ -94,7 +95,7 @@ fn lose_power_at_each_sync(seed: u64, large_bytes: u64) {
     let database = redb::Builder::new().create_with_backend(disk.clone()).expect("made");
     tables::create(&database).expect("made");
     let (_folder, path) = place();
-    let (log, _) = RedbLog::start(database, &path, &clock(), large_bytes).expect("starts");
+    let (log, _) = RedbLog::start(Opened::of(database), &path, &clock(), large_bytes).expect("starts");
     // How many syncs there were when a write was acknowledged, what there was then, and the file beside it.
     let mut acknowledged =
         vec![(disk.syncs(), Model { next_id: 1, ..Model::default() }, fs_read(&beside(&path)))];
@@ -173,6 +174,9 @@ fn check(image: &[u8], syncs: usize, acknowledged: &[(usize, Model, Vec<u8>)], l
         std::fs::write(&path, image).expect("written");
         if let Some(side) = side {
             std::fs::write(beside(&path), side).expect("written");
+            // A commit that was never finished is no damage.
+            let found = crate::verify(&path).expect("looked through");
+            assert_eq!(found.damaged, [], "{fate:?} after {syncs} syncs");
         }
         let (log, loaded) = RedbLog::open_with(&path, &clock(), large_bytes)
             .unwrap_or_else(|error| panic!("{fate:?} after {syncs} syncs: {error}"));

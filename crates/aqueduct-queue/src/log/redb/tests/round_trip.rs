@@ -1,5 +1,6 @@
-use aqueduct_core::Timestamp;
+use redb::ReadableTable;
 
+use super::super::tables;
 use super::*;
 use crate::error::OpenError;
 
@@ -132,6 +133,7 @@ fn a_missing_file_whose_neighbour_tells_of_commits_is_not_made_anew() {
         }
         let error = RedbLog::open(&path, &clock()).expect_err("it had a message");
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert_eq!(std::fs::metadata(&path).map_or(0, |file| file.len()), 0, "a file was made");
     }
 }
 
@@ -195,4 +197,46 @@ fn a_large_file_with_little_in_it_is_made_small_when_it_is_opened() {
     let (log, loaded) = open(&path);
     assert_eq!(loaded.heads.len(), 5);
     assert_eq!(log.read(MessageId(40)).map(|body| body.body.len()), Ok(1024 * 1024));
+}
+
+#[test]
+fn the_end_of_a_write_may_be_the_last_to_let_go() {
+    let (_folder, path) = place();
+    let log = std::sync::Arc::new(open(&path).0);
+    let (go, may_go) = crossbeam_channel::bounded::<()>(0);
+    let (tell, told) = crossbeam_channel::bounded(1);
+    let last = std::sync::Arc::clone(&log);
+    let done = Box::new(move |result| {
+        may_go.recv().expect_err("the other one has let go");
+        drop(last);
+        tell.send(result).expect("somebody waits");
+    });
+    log.submit(Write { changes: vec![insert(1)], done });
+    drop(log);
+    drop(go);
+    assert_eq!(end(&told), Ok(()));
+}
+
+#[test]
+fn a_file_of_a_later_format_is_refused_by_its_number() {
+    let (_folder, path) = place();
+    drop(open(&path));
+    let database = redb::Database::open(&path).expect("a database");
+    let transaction = database.begin_write().expect("begun");
+    {
+        let mut table = transaction.open_table(tables::META).expect("there");
+        let mut later = table.get(tables::META_KEY).expect("read").expect("there").value().to_vec();
+        // Behind the name of the application; the checksum is over the table's number and all before it.
+        later[14] += 1;
+        let end = later.len() - 4;
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&[1]);
+        sum.update(&later[..end]);
+        later[end..].copy_from_slice(&sum.finalize().to_le_bytes());
+        table.insert(tables::META_KEY, later.as_slice()).expect("written");
+    }
+    transaction.commit().expect("committed");
+    drop(database);
+    let error = RedbLog::open(&path, &clock()).expect_err("it is later");
+    assert!(matches!(&error, OpenError::NotOurs { found, .. } if found.contains("version 2")), "{error}");
 }

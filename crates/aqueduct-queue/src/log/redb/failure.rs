@@ -10,7 +10,7 @@ use super::record::Bad;
 
 /// Why something with the file failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum Failure {
     /// Another process has it.
     InUse,
     /// It is something else, or of a later version.
@@ -21,7 +21,7 @@ pub(super) enum Fault {
     System(String),
 }
 
-impl Fault {
+impl Failure {
     /// What it means to whoever opens `path`; `what` is what was tried.
     pub(super) fn opening(self, path: &Path, what: &'static str) -> OpenError {
         let path = path.to_owned();
@@ -42,7 +42,7 @@ impl Fault {
     }
 }
 
-impl From<redb::Error> for Fault {
+impl From<redb::Error> for Failure {
     fn from(error: redb::Error) -> Self {
         use redb::Error as E;
         match error {
@@ -58,7 +58,7 @@ impl From<redb::Error> for Fault {
     }
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             // A page behind the end of the file, or a header that is none.
@@ -70,7 +70,7 @@ impl From<io::Error> for Fault {
 
 macro_rules! from_redb {
     ($($error:ident),*) => {
-        $(impl From<redb::$error> for Fault {
+        $(impl From<redb::$error> for Failure {
             fn from(error: redb::$error) -> Self {
                 redb::Error::from(error).into()
             }
@@ -82,17 +82,17 @@ from_redb!(CommitError, CompactionError, DatabaseError, StorageError, TableError
 
 /// Does what may meet a damaged page. redb trusts the pages of a file that was closed well, and panics at some of what
 /// cannot be there; such a panic is a finding about the file and not the end of the thread.
-pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     // What the work held is behind locks that take a poisoned one, or is dropped with it.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = (panic.downcast_ref::<String>().map(String::as_str))
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("without a word");
-        Err(Fault::Damaged(format!("the database cannot go on: {text}")))
+        Err(Failure::Damaged(format!("the database cannot go on: {text}")))
     })
 }
 
 /// A record that is not what was written.
-pub(super) fn damaged(what: impl std::fmt::Display, bad: &Bad) -> Fault {
-    Fault::Damaged(format!("{what}: {}", bad.0))
+pub(super) fn damaged(what: impl std::fmt::Display, bad: &Bad) -> Failure {
+    Failure::Damaged(format!("{what}: {}", bad.0))
 }
