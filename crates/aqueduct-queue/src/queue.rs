@@ -377,9 +377,8 @@ impl Queue {
             if redrive.preview {
                 done += ids.len() as u64;
             } else {
-                // A tenth of a second's worth at a time, so that the rate holds within it.
-                let step = redrive.rate.map_or(PAGE, |rate| ((rate / 10.0) as usize).max(1));
-                for ids in ids.chunks(step) {
+                // One at a time where there is a rate, so that it holds within a second, too.
+                for ids in ids.chunks(if redrive.rate.is_some() { 1 } else { PAGE }) {
                     if let Some(rate) = redrive.rate {
                         let due = began.after(Duration::from_secs_f64(done as f64 / rate));
                         self.store.clock.sleep(due.since(self.store.clock.now())).await;

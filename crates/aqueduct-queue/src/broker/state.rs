@@ -214,10 +214,10 @@ impl State {
 
     pub(super) fn names(&self) -> Vec<(String, Vec<String>)> {
         let name = |id: &GroupId| self.groups.get(id).map(|group| group.group.name.to_string());
-        let queue = |(queue, state): (&Box<str>, &QueueState)| {
-            (queue.to_string(), state.groups.iter().filter_map(name).collect())
-        };
-        let mut names: Vec<_> = self.queues.iter().map(queue).collect();
+        let mut names: Vec<(String, Vec<String>)> = Vec::with_capacity(self.queues.len());
+        for (queue, state) in &self.queues {
+            names.push((queue.to_string(), state.groups.iter().filter_map(name).collect()));
+        }
         names.sort();
         names
     }

@@ -7,13 +7,13 @@ use aqueduct_queue::{Config, DeadCause, OpenError, Pattern, Pause, Priority, Que
 
 use crate::store::{Kind, SECOND, Store, drain, message, publish, take, text};
 
-async fn store() -> Store {
-    Store::new(Kind::Embedded).await
+fn store() -> Store {
+    Store::new(Kind::Embedded)
 }
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
-    let store = store().await;
+    let store = store();
     let config = || Config::builder().attempts_max(2).build().unwrap();
     let queue = store.queue_with(config()).await;
     let sent = message("all")
@@ -57,7 +57,7 @@ async fn everything_is_there_after_a_restart() {
 
 #[tokio::test]
 async fn what_workers_had_comes_again_and_counts_as_an_attempt() {
-    let store = store().await;
+    let store = store();
     let queue = store.queue().await;
     publish(&queue, &["held", "given back"]).await;
     let held = take(&queue).await;
@@ -75,7 +75,7 @@ async fn what_workers_had_comes_again_and_counts_as_an_attempt() {
 
 #[tokio::test]
 async fn a_message_that_kills_its_process_becomes_a_dead_letter() {
-    let mut store = store().await;
+    let mut store = store();
     let queue = store.queue_with(Config::builder().attempts_max(3).build().unwrap()).await;
     publish(&queue, &["poison"]).await;
     for attempt in 1..=3 {
@@ -91,7 +91,7 @@ async fn a_message_that_kills_its_process_becomes_a_dead_letter() {
 
 #[tokio::test]
 async fn a_pause_and_the_groups_last() {
-    let store = store().await;
+    let store = store();
     let config = || {
         Config::builder().group("a", Pattern::all()).group("b", Pattern::new("x.>").unwrap()).build().unwrap()
     };
@@ -111,7 +111,7 @@ async fn a_pause_and_the_groups_last() {
 #[tokio::test]
 async fn a_step_of_the_date_over_a_restart_makes_no_delay_longer_than_it_was_and_none_negative() {
     for (step, waits) in [(-86_400_000_i64, SECOND * 60), (86_400_000, Duration::ZERO)] {
-        let store = store().await;
+        let store = store();
         store.queue().await.publish(message("later").with_delay(SECOND * 60)).await.unwrap();
         store.time.set_wall(Timestamp(store.clock.wall().0 + step));
         let store = store.reopened().await;
@@ -126,7 +126,7 @@ async fn a_step_of_the_date_over_a_restart_makes_no_delay_longer_than_it_was_and
 
 #[tokio::test]
 async fn a_file_has_one_owner_and_says_so() {
-    let store = store().await;
+    let store = store();
     let path = store.folder.path().join("queues.redb");
     let error = Queues::open(&path).unwrap_err();
     assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");

@@ -1,5 +1,7 @@
 //! What every backend promises, on each of them, and what only some do.
 
+#![cfg(test)]
+
 mod capacity;
 mod dead_letters;
 mod dedup;

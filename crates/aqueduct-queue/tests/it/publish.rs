@@ -154,7 +154,7 @@ on_every_backend! {
 
 #[tokio::test]
 async fn a_receipt_of_memory_does_not_promise_a_disk() {
-    let store = Store::new(crate::store::Kind::Memory).await;
+    let store = Store::new(crate::store::Kind::Memory);
     let receipt = store.queue().await.publish(message("a")).await.unwrap();
     assert_eq!(receipt.durability, Durability::Memory);
 }

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::time::Duration;
 
 use aqueduct_core::{Clock, ManualClock, Timestamp};
@@ -12,10 +11,6 @@ pub(crate) enum Kind {
     Embedded,
 }
 
-impl Kind {
-    pub(crate) const ALL: [Self; 2] = [Self::Memory, Self::Embedded];
-}
-
 /// A store of queues with a clock that stands still.
 pub(crate) struct Store {
     pub(crate) queues: Queues,
@@ -25,16 +20,8 @@ pub(crate) struct Store {
     kind: Kind,
 }
 
-impl fmt::Debug for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
-    }
-}
-
 impl Store {
-    pub(crate) async fn new(kind: Kind) -> Self {
-        // Shown with the failure of a test, so that it tells the backend.
-        println!("on {kind:?}");
+    pub(crate) fn new(kind: Kind) -> Self {
         let (clock, time) = Clock::manual(Timestamp(1_800_000_000_000));
         let folder = TempDir::new().unwrap();
         let queues = open(kind, &clock, &folder);
@@ -67,15 +54,24 @@ fn open(kind: Kind, clock: &Clock, folder: &TempDir) -> Queues {
     }
 }
 
-/// Runs a test on every backend.
+/// Makes a test for each backend.
 macro_rules! on_every_backend {
     ($(async fn $name:ident($store:ident) $body:block)*) => {
         $(
-            #[tokio::test]
-            async fn $name() {
-                for kind in $crate::store::Kind::ALL {
-                    let $store = $crate::store::Store::new(kind).await;
-                    $body
+            mod $name {
+                #[allow(unused_imports, clippy::allow_attributes, reason = "not every test needs all of its file's")]
+                use super::*;
+
+                async fn on($store: $crate::store::Store) $body
+
+                #[tokio::test]
+                async fn memory() {
+                    on($crate::store::Store::new($crate::store::Kind::Memory)).await;
+                }
+
+                #[tokio::test]
+                async fn embedded() {
+                    on($crate::store::Store::new($crate::store::Kind::Embedded)).await;
                 }
             }
         )*
