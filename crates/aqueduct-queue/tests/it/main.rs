@@ -7,6 +7,7 @@ mod dead_letters;
 mod dedup;
 mod groups;
 mod keys;
+mod kill;
 mod lasting;
 mod leases;
 mod operators;
