@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    CsvSink, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, SqliteSink,
+    CsvSink, Every, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, SqliteSink,
     StdoutSink,
 };
 
@@ -180,7 +180,7 @@ fn options(spec: &PipelineSpec, request: RunRequest) -> Options {
         epoch_batches: settings.epoch_batches.value,
         window_bytes: settings.window_bytes.value,
         window_items: settings.window_items.value,
-        checkpoint_interval: settings.checkpoint_interval.value,
+        checkpoint_interval: Every::Batches(settings.checkpoint_interval.value),
         retention: spec.retention.clone(),
         limit: request.limit,
         overflow: spec.overflow,

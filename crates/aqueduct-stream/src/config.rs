@@ -6,8 +6,10 @@ use aqueduct_metrics::Registry;
 use aqueduct_store::{DeadLetterFilter, Retention};
 
 use crate::error::ConfigError;
+use crate::every::Every;
 use crate::guarantee::Guarantee;
 use crate::progress::Progress;
+use crate::skip_limit::SkipLimit;
 
 /// How a pipeline runs. Every field has a default that suits most.
 #[derive(Clone, Debug)]
@@ -26,9 +28,15 @@ pub struct Options {
     pub window_bytes: usize,
     /// The most items in flight. Default 1,000,000.
     pub window_items: usize,
-    /// A named checkpoint is kept every so many batches, or as many as there are partitions if those are more.
-    /// Default 10.
-    pub checkpoint_interval: u64,
+    /// How much lies between two named checkpoints. Default 10 batches. A run that stops on an item or has used what it
+    /// may keeps one, too.
+    pub checkpoint_interval: Every,
+    /// Whether a commit ends where a checkpoint is due. Then checkpoints lie exactly as far apart as
+    /// [`Options::checkpoint_interval`] says, and a commit is never longer than that. Default: a checkpoint comes with
+    /// the first commit behind that place, because short commits cost syncs.
+    pub checkpoints_exact: bool,
+    /// How many items may fail and be left behind. Default: any number, as the rules say.
+    pub skip_limit: Option<SkipLimit>,
     /// What stays of checkpoints and dead letters. Default: 16 checkpoints, and all dead letters.
     pub retention: Retention,
     /// Reads at most this many items, commits them and ends. Default: all.
@@ -96,7 +104,9 @@ impl Default for Options {
             epoch_bytes: 4 * 1024 * 1024,
             window_bytes: 32 * 1024 * 1024,
             window_items: 1_000_000,
-            checkpoint_interval: 10,
+            checkpoint_interval: Every::Batches(10),
+            checkpoints_exact: false,
+            skip_limit: None,
             retention: Retention::default(),
             limit: None,
             guarantee: None,
@@ -136,10 +146,7 @@ impl Options {
         within("epoch_bytes", self.epoch_bytes, 1 << 40)?;
         within("window_bytes", self.window_bytes, 1 << 40)?;
         within("window_items", self.window_items, 1 << 40)?;
-        within(
-            "checkpoint_interval",
-            usize::try_from(self.checkpoint_interval).unwrap_or(usize::MAX),
-            1 << 40,
-        )
+        self.checkpoint_interval.check("checkpoint_interval")?;
+        self.skip_limit.as_ref().map_or(Ok(()), SkipLimit::check)
     }
 }

@@ -113,7 +113,7 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
     };
     let exhausted = end.exhausted.take().filter(|_| ended == Ended::Exhausted);
     let closed = close(end, &name, outcome, clock.wall(), &shared.options.retention).await;
-    let (counts, epochs) = match closed {
+    let (counts, [epochs, batches, checkpoints]) = match closed {
         Ok(figures) => figures,
         Err((figures, error)) => {
             failure = failure.or(Some(error));
@@ -129,6 +129,9 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
         counts,
         retries,
         epochs,
+        batches,
+        checkpoints,
+        failed: shared.failures.count(),
         elapsed,
         guarantee,
         sinks,
@@ -149,7 +152,8 @@ fn check_all_came_back(shared: &Shared, counts: Counts) -> Result<(), Imbalance>
     if counts.read == read { Ok(()) } else { Err(Imbalance { counts: Counts { read, ..counts } }) }
 }
 
-type Figures = (Counts, u64);
+/// What is committed: counts, epochs, batches and checkpoints.
+type Figures = (Counts, [u64; 3]);
 
 /// Notes the end of the run and closes the databases, the ledger last.
 async fn close(
@@ -159,7 +163,7 @@ async fn close(
     at: aqueduct_core::Timestamp,
     retention: &Retention,
 ) -> Result<Figures, (Figures, RunError)> {
-    let figures = (end.counts, end.epochs);
+    let figures = (end.counts, [end.epochs, end.batches, end.checkpoints]);
     let mut failure = None;
     for (index, mut database) in end.databases.into_iter().enumerate().rev() {
         if index == 0 && !matches!(outcome, RunOutcome::Failed) {

@@ -109,6 +109,10 @@ impl BatchStage for Faulty<Arc<dyn BatchStage>> {
     fn targets(&self) -> Vec<Arc<str>> {
         self.stage.targets()
     }
+
+    fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.stage.figures()
+    }
 }
 
 impl OrderedStage for Faulty<Arc<Mutex<dyn OrderedStage>>> {

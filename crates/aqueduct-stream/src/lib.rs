@@ -76,6 +76,7 @@ mod config;
 mod connect;
 mod engine;
 mod error;
+mod every;
 mod exec;
 mod fault;
 mod guarantee;
@@ -87,6 +88,7 @@ mod progress;
 mod report;
 mod rule;
 mod sink;
+mod skip_limit;
 mod source;
 mod stage;
 mod typed;
@@ -96,6 +98,7 @@ pub use config::{Options, Overflow, Replay, Resume};
 pub use connect::Connection;
 pub use engine::lock::FolderLock;
 pub use error::{ConfigError, DecodeError, RunError, SinkError, SourceError, StageError, StateError};
+pub use every::Every;
 pub use exec::{ExecBuilder, ExecStage, StderrLines};
 pub use fault::Fault;
 pub use guarantee::{Guarantee, SinkGuarantee};
@@ -105,6 +108,7 @@ pub use progress::{Progress, ProgressSnapshot};
 pub use report::{Ended, Report, RunFailure, StageReport};
 pub use rule::{OnError, Rule};
 pub use sink::{CsvSink, Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
+pub use skip_limit::{SkipLimit, SkipLimitReached};
 pub use source::{
     Acknowledge, Chunk, ChunkContent, Csv, CsvFormat, CsvHeader, CsvType, Decode, Decoded,
     EXPANDED_BYTES_MAX, EXPANDED_RATIO_MAX, Generator, GeneratorField, Jsonl, LINE_BYTES_MAX, LINE_FIELD,

@@ -39,6 +39,13 @@ pub struct Report {
     pub retries: u64,
     /// Commits.
     pub epochs: u64,
+    /// Batches that were committed.
+    pub batches: u64,
+    /// Checkpoints that were recorded; retention may have removed some since.
+    pub checkpoints: u64,
+    /// Items that failed for good and were left behind, as skipped or as dead letters, those of batches that were not
+    /// committed included.
+    pub failed: u64,
     /// How long it took, from the start to the last commit.
     pub elapsed: Duration,
     /// What the route as a whole gave.

@@ -141,6 +141,11 @@ pub trait BatchStage: Send + Sync {
     fn targets(&self) -> Vec<Arc<str>> {
         Vec::new()
     }
+
+    /// What it has to say of the run, by name, for the report at its end.
+    fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
 }
 
 /// Works on items one after the other, in the order of the input, and remembers.
@@ -243,8 +248,9 @@ impl Step {
     pub(crate) fn figures(&self) -> serde_json::Map<String, serde_json::Value> {
         match &self.work {
             Work::Async(stage, _) => stage.figures(),
+            Work::Batch(stage) => stage.figures(),
             Work::Ordered(stage) => ordered(stage).figures(),
-            Work::Sync(_) | Work::Batch(_) => serde_json::Map::new(),
+            Work::Sync(_) => serde_json::Map::new(),
         }
     }
 

@@ -13,6 +13,7 @@ use super::window::Share;
 use super::work::{Message, Work};
 use crate::batch::{Failure, Finished, StepLog, Until};
 use crate::error::{RunError, SinkError};
+use crate::every::Since;
 use crate::guarantee::Guarantee;
 use crate::sink::table::{Shape, push_row};
 use crate::sink::{Encoded, Sink};
@@ -44,6 +45,8 @@ pub(super) struct Committer {
     pub(super) revisions: HashMap<PartitionId, Revision>,
     /// What ordered stages have in the ledger.
     pub(super) kept: Vec<Kept>,
+    /// How many checkpoints this run has recorded.
+    pub(super) recorded: u64,
     /// The commits with a checkpoint, the oldest first.
     pub(super) checkpoints: VecDeque<u64>,
     /// Adds columns that a table lacks.
@@ -64,6 +67,8 @@ pub(super) struct CommitterEnd {
     /// What is committed, and what was read and is not.
     pub(super) counts: Counts,
     pub(super) epochs: u64,
+    pub(super) batches: u64,
+    pub(super) checkpoints: u64,
     pub(super) failure: Option<RunError>,
     /// What is used up, where that ended the run.
     pub(super) exhausted: Option<String>,
@@ -75,7 +80,7 @@ impl Committer {
         let mut ready: Vec<Finished> = Vec::new();
         let mut totals = Totals::default();
         let mut next = 0;
-        let mut uncheckpointed = 0;
+        let mut since = Since::new(self.shared.options.clock.now());
         while let Ok(first) = finished.recv() {
             let mut ahead = Vec::new();
             for message in std::iter::once(first).chain(finished.try_iter()) {
@@ -95,14 +100,10 @@ impl Committer {
                 ready.push(batch);
                 next += 1;
             }
-            while totals.goes_on() && !ready.is_empty() && self.is_due(&ready) {
-                let size = self.epoch_size(&ready);
+            while totals.goes_on() && !ready.is_empty() && self.is_due(&ready, since) {
+                let size = self.epoch_size(&ready, since);
                 let epoch: Vec<Finished> = ready.drain(..size).collect();
-                uncheckpointed += epoch.len() as u64;
-                let checkpoint = uncheckpointed >= self.checkpoint_interval();
-                if checkpoint {
-                    uncheckpointed = 0;
-                }
+                let checkpoint = self.is_checkpoint(&epoch, &mut since);
                 self.commit(epoch, checkpoint, &mut totals);
             }
             if !totals.goes_on() {
@@ -117,7 +118,8 @@ impl Committer {
         let size = ready.iter().take_while(|batch| batch.results.is_some()).count();
         let rest = ready.split_off(size);
         if totals.goes_on() && !ready.is_empty() {
-            self.commit(ready, false, &mut totals);
+            let checkpoint = self.is_checkpoint(&ready, &mut since);
+            self.commit(ready, checkpoint, &mut totals);
         }
         for batch in rest.into_iter().chain(early.into_values()) {
             totals.give_up(&self.shared, &batch);
@@ -129,6 +131,8 @@ impl Committer {
             databases: self.databases,
             counts: totals.counts,
             epochs: totals.epochs,
+            batches: totals.batches,
+            checkpoints: self.recorded,
             failure: totals.failure,
             exhausted: totals.exhausted,
         }
@@ -202,14 +206,35 @@ impl Committer {
             self.runtime.block_on(self.databases[0].store.commit(commit)).err().map(RunError::from);
     }
 
-    /// A checkpoint holds the position of every partition. Thousands of small files are as many batches, and to
-    /// write all their positions every ten of them would cost the square of their number.
-    fn checkpoint_interval(&self) -> u64 {
-        self.shared.options.checkpoint_interval.max(self.revisions.len() as u64)
+    /// Whether enough has been done since the last checkpoint for another one.
+    fn is_interval_over(&self, since: &Since) -> bool {
+        let options = &self.shared.options;
+        options.checkpoint_interval.is_over(since, options.clock.now(), self.revisions.len() as u64)
+    }
+
+    /// Adds an epoch to what was done since the last checkpoint, and tells whether it gets one. One that a run ends with
+    /// before the end of its input gets one: people want to look at that place, and perhaps to come back to it.
+    fn is_checkpoint(&self, epoch: &[Finished], since: &mut Since) -> bool {
+        epoch.iter().for_each(|batch| since.add(batch.chunk.items, batch.chunk.weight));
+        let stops = epoch.iter().filter_map(|batch| batch.results.as_ref()).any(|done| done.stop.is_some());
+        let checkpoint = stops || self.is_interval_over(since);
+        if checkpoint {
+            *since = Since::new(self.shared.options.clock.now());
+        }
+        checkpoint
+    }
+
+    /// How many of these batches it takes to the next checkpoint, if there are enough.
+    fn to_checkpoint(&self, ready: &[Finished], mut since: Since) -> Option<usize> {
+        let reached = |batch: &Finished| {
+            since.add(batch.chunk.items, batch.chunk.weight);
+            self.is_interval_over(&since)
+        };
+        ready.iter().position(reached).map(|last| last + 1)
     }
 
     /// An epoch is due when it is large enough, or nobody works on more, or it must not grow.
-    fn is_due(&self, ready: &[Finished]) -> bool {
+    fn is_due(&self, ready: &[Finished], since: Since) -> bool {
         let options = &self.shared.options;
         if ready[0].results.is_none() {
             return false;
@@ -218,11 +243,14 @@ impl Committer {
         ready.len() >= options.epoch_batches
             || ready.iter().map(|batch| batch.chunk.weight).sum::<usize>() >= options.epoch_bytes
             || ready.iter().any(stops)
+            || (options.checkpoints_exact && self.to_checkpoint(ready, since).is_some())
             || self.shared.window.is_idle()
     }
 
     /// How many of the ready batches go into one epoch: up to the first that stops, and not too many.
-    fn epoch_size(&self, ready: &[Finished]) -> usize {
+    fn epoch_size(&self, ready: &[Finished], since: Since) -> usize {
+        let exact = self.shared.options.checkpoints_exact;
+        let most = exact.then(|| self.to_checkpoint(ready, since)).flatten().unwrap_or(usize::MAX);
         let mut bytes = 0;
         let mut size = 0;
         for batch in ready {
@@ -231,7 +259,7 @@ impl Committer {
             bytes += batch.chunk.weight;
             let full =
                 size >= self.shared.options.epoch_batches || bytes >= 4 * self.shared.options.epoch_bytes;
-            if results.stop.is_some() || full {
+            if results.stop.is_some() || full || size >= most {
                 break;
             }
         }
@@ -242,10 +270,12 @@ impl Committer {
     fn commit(&mut self, epoch: Vec<Finished>, checkpoint: bool, totals: &mut Totals) {
         let mut work = Epoch::default();
         let mut covered = Vec::with_capacity(epoch.len());
+        let mut batches = 0;
         let mut failure: Option<Failure> = None;
         for batch in epoch {
             let Some(results) = batch.results else { continue };
             let decoder = &self.shared.decoder;
+            batches += u64::from(results.until != Until::Nothing);
             let (offset, left) = match results.until {
                 Until::Nothing => (None, batch.chunk.items as u64),
                 Until::Offset(offset) => {
@@ -276,6 +306,7 @@ impl Committer {
             Ok(()) => {
                 totals.counts += counts;
                 totals.epochs += 1;
+                totals.batches += batches;
                 let left = covered.iter().map(|(_, left)| left).sum::<u64>();
                 totals.counts.read += left;
                 totals.counts.in_flight += left;
@@ -401,6 +432,7 @@ impl Committer {
             }
         }
         self.runtime.block_on(self.databases[0].store.commit(ledger))?;
+        self.recorded += u64::from(checkpoint);
         for output in &mut self.outputs {
             if let Output::Direct(sink) = output {
                 sink.committed()?;
@@ -472,6 +504,7 @@ impl Epoch {
 struct Totals {
     counts: Counts,
     epochs: u64,
+    batches: u64,
     failure: Option<RunError>,
     exhausted: Option<String>,
     /// A write has failed, and no other may follow.

@@ -25,9 +25,13 @@ pub(super) fn decode(shared: &Shared, batch: &mut Batch) {
     let now = shared.options.clock.wall();
     for (id, input, error) in failures {
         shared.source_stats.failed(1);
-        match shared.source_rule {
-            OnError::Skip => batch.events.push((input, Event::Skipped)),
-            OnError::DeadLetter => {
+        let admitted: Result<_, Box<dyn std::error::Error + Send + Sync>> = match shared.source_rule {
+            OnError::Skip | OnError::DeadLetter => shared.leave_behind(error).map_err(Into::into),
+            OnError::Stop | OnError::Retry => Err(error.into()),
+        };
+        match admitted {
+            Ok(_) if shared.source_rule == OnError::Skip => batch.events.push((input, Event::Skipped)),
+            Ok(error) => {
                 let letter = aqueduct_store::DeadLetter {
                     item_id: id.to_string(),
                     stage: "source".to_owned(),
@@ -43,13 +47,9 @@ pub(super) fn decode(shared: &Shared, batch: &mut Batch) {
                 batch.letters.push((input, letter));
                 batch.events.push((input, Event::DeadLettered));
             }
-            OnError::Stop | OnError::Retry => {
-                let failure = Failure {
-                    stage: "the source".to_owned(),
-                    item: id.to_string(),
-                    ends: false,
-                    source: Box::new(error),
-                };
+            Err(source) => {
+                let stage = "the source".to_owned();
+                let failure = Failure { stage, item: id.to_string(), ends: false, source };
                 batch.stop_at(input, failure);
             }
         }

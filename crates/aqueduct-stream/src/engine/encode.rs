@@ -86,13 +86,18 @@ pub(super) fn encode(
     // A stop takes everything back, so look for one before any failure takes effect.
     for (index, at, error) in &failures {
         let sink = shared.sinks.get(*at);
-        if sink.is_none_or(|sink| matches!(sink.on_error, OnError::Stop | OnError::Retry)) {
+        let error = StageError::new(error.class(), crate::batch::in_words(error));
+        let stopping = match sink.map(|sink| sink.on_error) {
+            Some(OnError::Skip | OnError::DeadLetter) => shared.leave_behind(error).err().map(StageError::from),
+            Some(OnError::Stop | OnError::Retry) | None => Some(error),
+        };
+        if let Some(error) = stopping {
             let slot = &batch.slots[*index];
             let failure = Failure {
                 stage: sink.map_or_else(|| "the route".to_owned(), |sink| format!("sink {}", sink.name)),
                 item: slot.item.id.to_string(),
                 ends: false,
-                source: Box::new(StageError::new(error.class(), crate::batch::in_words(error))),
+                source: Box::new(error),
             };
             let input = slot.input;
             batch.stop_at(input, failure);

@@ -17,6 +17,7 @@ use crate::error::RunError;
 use crate::metrics::StepStats;
 use crate::rule::OnError;
 use crate::sink::Encode;
+use crate::skip_limit::{Failed, SkipLimitReached};
 use crate::source::Decode;
 use crate::stage::{Lane, Step};
 use crate::ways::Ways;
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) failed: AtomicBool,
     /// Ends the waits of the source: when the run is asked to end, and when it has failed.
     pub(super) source_ends: Shutdown,
+    /// Items that failed for good.
+    pub(super) failures: Failed,
     /// Dead letters that were not replayed because their stage is gone, by stage.
     pub(super) left: Mutex<BTreeMap<String, u64>>,
 }
@@ -95,6 +98,7 @@ impl Shared {
             tasks: Mutex::new(JoinSet::new()),
             failed: false.into(),
             source_ends: Shutdown::new().0,
+            failures: Failed::new(options.skip_limit),
             left: Mutex::default(),
             options,
         })
@@ -119,6 +123,15 @@ impl Shared {
         self.failed.store(true, Ordering::Relaxed);
         // It may wait for input that never comes.
         self.source_ends.stop();
+    }
+
+    /// Counts an item that failed for good and would be left behind. Gives its error back, or says that it is one too
+    /// many.
+    pub(super) fn leave_behind<E>(&self, error: E) -> Result<E, SkipLimitReached>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.failures.admit(self.options.progress.snapshot().read, error)
     }
 
     /// Counts a dead letter that stays where it is.

@@ -184,6 +184,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
         databases: databases.all,
         revisions: claimed.partitions.iter().map(|part| (part.id, part.revision)).collect(),
         kept,
+        recorded: 0,
         checkpoints: checkpoints.into_iter().map(|kept| kept.epoch).collect(),
         widen: shared.options.accept_change,
         // A replay reads letters, and nothing of the source.

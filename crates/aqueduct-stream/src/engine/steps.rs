@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use aqueduct_core::{Classified, ErrorClass, Item, Random};
+use aqueduct_core::{Classified, ErrorClass, Item, Random, Timestamp};
 use aqueduct_retry::{Attempt, Next};
 use futures_util::{FutureExt, StreamExt, stream};
 
@@ -149,7 +149,19 @@ impl<'a> Pass<'a> {
                 return;
             }
         }
-        batch.fail(index, &self.step.name, error, on_error, wall);
+        self.end_item(batch, index, error, on_error, wall);
+    }
+
+    /// Ends an item by the rule, unless too many were ended already.
+    fn end_item(&self, batch: &mut Batch, index: usize, error: StageError, rule: OnError, wall: Timestamp) {
+        let (error, rule) = match rule {
+            OnError::Stop | OnError::Retry => (error, rule),
+            OnError::Skip | OnError::DeadLetter => match self.shared.leave_behind(error) {
+                Ok(error) => (error, rule),
+                Err(reached) => (reached.into(), OnError::Stop),
+            },
+        };
+        batch.fail(index, &self.step.name, error, rule, wall);
     }
 
     /// Ends an item by the rule, without another attempt.
@@ -159,7 +171,7 @@ impl<'a> Pass<'a> {
         let wall = self.shared.options.clock.wall();
         batch.slots[index].attempts += 1;
         let on_error = if error.stops() { OnError::Stop } else { self.step.rule.on_error };
-        batch.fail(index, &self.step.name, error, on_error, wall);
+        self.end_item(batch, index, error, on_error, wall);
     }
 
     fn end(self, batch: &mut Batch) -> Option<Duration> {

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aqueduct_core::{Counts, Shutdown};
 use aqueduct_stream::{
-    Ended, Guarantee, JsonlSink, OnError, Options, Pipeline, SqliteSink, StageError, StdoutSink,
+    Ended, Every, Guarantee, JsonlSink, OnError, Options, Pipeline, SqliteSink, StageError, StdoutSink,
 };
 use serde::{Deserialize, Serialize};
 
@@ -239,7 +239,7 @@ async fn a_checkpoint_is_named_after_its_commit_over_several_runs() {
         folder.write_numbers(30);
         for _ in 0..2 {
             let options = Options {
-                checkpoint_interval: 1,
+                checkpoint_interval: Every::Batches(1),
                 limit: Some(15),
                 guarantee: Some(guarantee),
                 ..small(&folder)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aqueduct_core::Item;
 use aqueduct_store::{SqliteStore, Store};
-use aqueduct_stream::{Dedupe, Ended, Horizon, JsonlSink, OnError, Options, Pipeline, Resume, StageError};
+use aqueduct_stream::{Dedupe, Ended, Every, Horizon, JsonlSink, OnError, Options, Pipeline, Resume, StageError};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Folder, words};
@@ -24,7 +24,7 @@ fn options(folder: &Folder, resume: Option<Resume>) -> Options {
     Options {
         batch_items: 10,
         epoch_batches: 1,
-        checkpoint_interval: 1,
+        checkpoint_interval: Every::Batches(1),
         data_dir: Some(folder.at("data")),
         resume,
         ..Options::default()
