@@ -345,6 +345,19 @@ impl StageError {
         self
     }
 
+    /// The same error for another item of the same call, its causes in words.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self {
+            class: self.class,
+            message: crate::batch::in_words(self),
+            retry_after: self.retry_after,
+            halt: self.halt,
+            attempts: self.attempts,
+            source: None,
+        }
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

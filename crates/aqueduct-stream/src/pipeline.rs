@@ -289,6 +289,12 @@ impl Pipeline {
         Ok(guarantees)
     }
 
+    /// The name under which the ledger keeps it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Tells where the ledger is: in the first database sink, else in the data folder.
     #[must_use]
     pub fn ledger_path(&self) -> PathBuf {

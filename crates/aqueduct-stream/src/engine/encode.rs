@@ -88,7 +88,9 @@ pub(super) fn encode(
         let sink = shared.sinks.get(*at);
         let error = StageError::new(error.class(), crate::batch::in_words(error));
         let stopping = match sink.map(|sink| sink.on_error) {
-            Some(OnError::Skip | OnError::DeadLetter) => shared.leave_behind(error).err().map(StageError::from),
+            Some(OnError::Skip | OnError::DeadLetter) => {
+                shared.leave_behind(error).err().map(StageError::from)
+            }
             Some(OnError::Stop | OnError::Retry) | None => Some(error),
         };
         if let Some(error) = stopping {

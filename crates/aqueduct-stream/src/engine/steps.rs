@@ -209,6 +209,8 @@ pub(super) async fn run_waiting(
         (0..batch.slots.len()).filter(|index| batch.slots[*index].waits_for(batch.step, step.lane)).collect();
     let mut results: Vec<(usize, Result<Outcome, StageError>)> = match &step.work {
         StageWork::Sync(_) | StageWork::Ordered(_) => Vec::new(),
+        // Everything was left out before it.
+        StageWork::Batch(_) if waiting.is_empty() => Vec::new(),
         StageWork::Async(stage, permits) => {
             let slots = &batch.slots;
             stream::iter(waiting)
@@ -277,18 +279,6 @@ fn spread(
             let error = || StageError::new(ErrorClass::Internal, text.clone());
             waiting.into_iter().map(|index| (index, Err(error()))).collect()
         }
-        Err(error) => {
-            let text = crate::batch::in_words(&error);
-            waiting
-                .into_iter()
-                .map(|index| {
-                    let mut each = StageError::new(error.class(), text.clone());
-                    if let Some(wait) = error.retry_after() {
-                        each = each.with_retry_after(wait);
-                    }
-                    (index, Err(each))
-                })
-                .collect()
-        }
+        Err(error) => waiting.into_iter().map(|index| (index, Err(error.duplicate()))).collect(),
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use aqueduct_core::Item;
 use aqueduct_store::{SqliteStore, Store};
-use aqueduct_stream::{Dedupe, Ended, Every, Horizon, JsonlSink, OnError, Options, Pipeline, Resume, StageError};
+use aqueduct_stream::{
+    Dedupe, Ended, Every, Horizon, JsonlSink, OnError, Options, Pipeline, Resume, StageError,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::support::{Folder, words};
