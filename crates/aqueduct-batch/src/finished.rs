@@ -50,10 +50,10 @@ impl FinishedSet {
         self.mark
     }
 
-    /// How many numbers are finished.
+    /// How many numbers are finished. Of all 2^64 it is one less.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.mark + self.beyond.len()
+        self.mark.saturating_add(self.beyond.len())
     }
 
     /// Whether no number is finished.

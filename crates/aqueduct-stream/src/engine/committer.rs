@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use aqueduct_core::{Counts, Fence, Item, PartitionId, Payload, Revision, failpoint};
+use aqueduct_core::{Counts, Fence, Instant, Item, PartitionId, Payload, Revision, failpoint};
 use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Handle;
@@ -59,6 +59,8 @@ pub(super) struct Committer {
     pub(super) ahead: bool,
     pub(super) guarantee: Guarantee,
     pub(super) epoch: u64,
+    /// When the run began.
+    pub(super) begun: Instant,
 }
 
 /// What the committer gives back when there is nothing more to commit.
@@ -80,7 +82,7 @@ impl Committer {
         let mut ready: Vec<Finished> = Vec::new();
         let mut totals = Totals::default();
         let mut next = 0;
-        let mut since = Since::new(self.shared.options.clock.now());
+        let mut since = Since::new(self.begun);
         while let Ok(first) = finished.recv() {
             let mut ahead = Vec::new();
             for message in std::iter::once(first).chain(finished.try_iter()) {

@@ -194,6 +194,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
         ahead: shared.options.is_ahead() && replay.is_none(),
         guarantee: if weak { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce },
         epoch: claimed.ledger.epoch + u64::from(registers),
+        begun: shared.options.clock.now(),
     };
     let intake = match replay {
         Some(replay) => {
