@@ -383,6 +383,11 @@ pub struct Checkpoint {
     pub files: Vec<FileMark>,
     /// The totals at that epoch.
     pub counts: Counts,
+    /// What the pipeline was made of, as its claim said; empty in a ledger of before format 3.
+    pub configuration: String,
+    /// What is wrong with it, if it is not what was recorded. Nobody may go back to it then: its other fields may be
+    /// anything.
+    pub damage: Option<String>,
 }
 
 /// How far one partition was at a checkpoint.

@@ -471,6 +471,8 @@ impl Pipeline {
             positions,
             files,
             counts: self.counts,
+            configuration: self.configuration.clone(),
+            damage: None,
         });
     }
 

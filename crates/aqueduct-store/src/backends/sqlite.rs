@@ -12,6 +12,7 @@ mod rows;
 #[cfg(feature = "failpoints")]
 mod sabotage;
 mod schema;
+mod seal;
 #[cfg(test)]
 mod tests;
 mod transaction;

@@ -130,11 +130,11 @@ async fn a_newer_format_is_refused_by_name_and_left_alone() {
     let before = fs::read(&path).expect("readable");
     let refused = [open(&path).await, SqliteStore::open_read_only(&path).await];
     for error in refused.map(|refused| refused.expect_err("the format is newer")) {
-        assert!(matches!(error, OpenError::Newer { found: 7, supported: 2, .. }), "{error:?}");
+        assert!(matches!(error, OpenError::Newer { found: 7, supported: 3, .. }), "{error:?}");
         let message = error.to_string();
         assert!(
             message.ends_with(
-                "holds a ledger of format 7; this aqueduct reads up to format 2; upgrade aqueduct"
+                "holds a ledger of format 7; this aqueduct reads up to format 3; upgrade aqueduct"
             )
         );
     }
@@ -329,6 +329,13 @@ fn stores_can_be_sent_and_shown() {
     check::<aqueduct_store::MemoryStore>();
 }
 
+/// The ledger's tables as format 2 had them, as far as format 3 changed them.
+const FORMAT_2: &str = "
+alter table aqueduct_checkpoint drop column configuration;
+alter table aqueduct_checkpoint drop column checksum;
+update aqueduct_meta set value = 2 where key = 'format';
+";
+
 /// The ledger's tables as format 1 had them, as far as format 2 changed them.
 const FORMAT_1: &str = "
 alter table aqueduct_partition drop column next_item;
@@ -336,6 +343,67 @@ alter table aqueduct_dead_letter drop column children;
 alter table aqueduct_checkpoint drop column files;
 update aqueduct_meta set value = 1 where key = 'format';
 ";
+
+async fn downgrade<const N: usize>(place: &Sqlite, steps: [&'static str; N]) {
+    let statements = steps.into_iter().flat_map(|step| step.split(';'));
+    for statement in statements.filter(|statement| !statement.trim().is_empty()) {
+        execute(&place.path(), statement).await;
+    }
+}
+
+/// Two checkpoints, the older one first.
+async fn with_two_checkpoints() -> Sqlite {
+    let place = Sqlite::fresh();
+    let mut store = place.open().await;
+    let fence = claim(store.as_mut(), &["a"]).await.fence;
+    for (at, name) in ["first", "second"].into_iter().enumerate() {
+        let mut commit = epoch(fence);
+        commit.advances = vec![advance(0, at as u64, "10")];
+        commit.files = vec![aqueduct_store::FileMark { sink: "out".into(), part: "p".into(), bytes: 7, items: 1 }];
+        commit.checkpoint = Some(name.to_owned());
+        store.commit(commit).await.expect("the commit succeeds");
+    }
+    store.close().await.expect("it closes");
+    place
+}
+
+#[tokio::test]
+async fn checkpoints_of_format_2_stay_and_are_read_before_and_after_it_is_brought_up_to_date() {
+    let place = with_two_checkpoints().await;
+    downgrade(&place, [FORMAT_2]).await;
+    let mut reader = SqliteStore::open_read_only(&place.path()).await.expect("it opens");
+    let before = reader.checkpoints(PIPELINE).await.expect("readable");
+    Box::new(reader).close().await.expect("it closes");
+    let mut store = place.open().await;
+    let after = store.checkpoints(PIPELINE).await.expect("readable");
+    assert_eq!(before, after);
+    assert_eq!(after.len(), 2);
+    assert!(after.iter().all(|kept| kept.damage.is_none() && kept.configuration.is_empty()));
+}
+
+/// Each of these is one value that somebody else wrote.
+#[tokio::test]
+async fn a_checkpoint_that_is_not_what_was_recorded_says_so_and_the_others_stay_readable() {
+    for change in [
+        "update aqueduct_checkpoint set positions = replace(positions, '10', '11') where name = 'second'",
+        "update aqueduct_checkpoint set positions = '[' where name = 'second'",
+        "update aqueduct_checkpoint set files = replace(files, '7', '6') where name = 'second'",
+        "update aqueduct_checkpoint set read = read + 1 where name = 'second'",
+        "update aqueduct_checkpoint set at = at + 1 where name = 'second'",
+        "update aqueduct_checkpoint set configuration = 'x' where name = 'second'",
+        "update aqueduct_checkpoint set checksum = checksum + 1 where name = 'second'",
+        "update aqueduct_checkpoint set checksum = 'x' where name = 'second'",
+        "update aqueduct_checkpoint set epoch = epoch + 1 where name = 'second'",
+    ] {
+        let place = with_two_checkpoints().await;
+        execute(&place.path(), change).await;
+        let mut store = place.open().await;
+        let found = store.checkpoints(PIPELINE).await.expect("readable");
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].damage, None, "{change}");
+        assert!(found[1].damage.is_some(), "{change}");
+    }
+}
 
 #[tokio::test]
 async fn an_older_ledger_is_brought_up_to_date_and_keeps_what_it_holds() {
@@ -348,9 +416,7 @@ async fn an_older_ledger_is_brought_up_to_date_and_keeps_what_it_holds() {
     commit.checkpoint = Some("old".to_owned());
     store.commit(commit).await.expect("the commit succeeds");
     store.close().await.expect("it closes");
-    for statement in FORMAT_1.split(';').filter(|statement| !statement.trim().is_empty()) {
-        execute(&place.path(), statement).await;
-    }
+    downgrade(&place, [FORMAT_2, FORMAT_1]).await;
 
     let mut store = place.open().await;
     let claimed = claim(store.as_mut(), &["a"]).await;

@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::fault::Stop;
 use super::insert::{Cell, Insert};
-use super::{number, read, retain, rows, transaction};
+use super::{number, read, retain, rows, seal, transaction};
 use crate::contract::{Advance, Commit, FileMark, JournalEntry, RunOutcome, StateChange};
 use crate::dead_letter::{DeadLetter, Original};
 use crate::error::CommitError;
@@ -351,9 +351,9 @@ async fn record_checkpoint(
     let files = serde_json::to_string(&files).map_err(text)?;
     sqlx::query(
         "insert or replace into aqueduct_checkpoint (pipeline, name, epoch, at, positions, files, read, spawned,
-         delivered, dead_lettered, skipped, absorbed, dropped, abandoned, in_flight)
+         delivered, dead_lettered, skipped, absorbed, dropped, abandoned, in_flight, configuration)
          select pipeline, ?, epoch, ?, ?, ?, read, spawned, delivered, dead_lettered, skipped, absorbed, dropped,
-         abandoned, in_flight from aqueduct_pipeline where pipeline = ?",
+         abandoned, in_flight, configuration from aqueduct_pipeline where pipeline = ?",
     )
     .bind(name)
     .bind(progress.at.0)
@@ -362,6 +362,7 @@ async fn record_checkpoint(
     .bind(&progress.pipeline)
     .execute(&mut *connection)
     .await?;
+    seal::seal(connection, &progress.pipeline, name).await?;
     retain::enforce(connection, &progress.pipeline, &progress.retention, progress.at).await?;
     Ok(())
 }

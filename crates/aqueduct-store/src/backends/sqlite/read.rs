@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{number, rows, schema, transaction};
+use super::{number, rows, schema, seal, transaction};
 use crate::contract::{
     Checkpoint, CheckpointPosition, FileMark, JournalEntry, Ledger, PartitionState, RunOutcome, RunState,
 };
@@ -235,14 +235,42 @@ fn outcome(text: &str) -> Result<RunOutcome, sqlx::Error> {
     known.ok_or_else(|| number::unreadable("outcome", format!("{text} is not an outcome of a run")))
 }
 
+/// Reads a checkpoint, a damaged one as far as it goes: the others are needed all the more then.
 fn checkpoint(row: &SqliteRow) -> Result<Checkpoint, sqlx::Error> {
-    Ok(Checkpoint {
-        name: row.try_get("name")?,
-        epoch: number::unsigned(row, "epoch")?,
+    let name = row.try_get("name")?;
+    let epoch = number::unsigned(row, "epoch")?;
+    let content = match seal::damage(row) {
+        Some(damage) => Err(damage),
+        None => content(row).map_err(|error| error.to_string()),
+    };
+    let (found, damage) = match content {
+        Ok(found) => (found, None),
+        Err(damage) => (Content::default(), Some(damage)),
+    };
+    let Content { at, positions, files, counts, configuration } = found;
+    Ok(Checkpoint { name, epoch, at, positions, files, counts, configuration, damage })
+}
+
+/// What a checkpoint says.
+#[derive(Default)]
+struct Content {
+    at: Timestamp,
+    positions: Vec<CheckpointPosition>,
+    files: Vec<FileMark>,
+    counts: Counts,
+    configuration: String,
+}
+
+fn content(row: &SqliteRow) -> Result<Content, sqlx::Error> {
+    Ok(Content {
         at: Timestamp(row.try_get("at")?),
         positions: document(row, "positions")?,
         files: document(row, "files")?,
         counts: counts(row)?,
+        configuration: match row.try_get("configuration") {
+            Err(sqlx::Error::ColumnNotFound(_)) => String::new(),
+            found => found?,
+        },
     })
 }
 

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use super::number;
 
 /// The newest format that this build reads and the one that it writes.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// Marks a database file that Aqueduct made ("Aqdt"), for `file` and its like.
 const APPLICATION_ID: i32 = 0x4171_6474;
@@ -112,6 +112,8 @@ create table aqueduct_checkpoint (
     dropped integer not null,
     abandoned integer not null,
     in_flight integer not null,
+    configuration text not null default '',
+    checksum integer,
     primary key (pipeline, name)
 ) without rowid;
 ";
@@ -143,13 +145,22 @@ alter table aqueduct_partition add column next_item text not null default '';
 alter table aqueduct_dead_letter add column children integer not null default 0;
 alter table aqueduct_checkpoint add column files text not null default '[]';
 delete from aqueduct_checkpoint;
-update aqueduct_meta set value = 2 where key = 'format';
+";
+
+/// What turns a ledger of format 2 into one of format 3. Its checkpoints have no checksum and are taken as they are.
+const FROM_2: &str = "
+alter table aqueduct_checkpoint add column configuration text not null default '';
+alter table aqueduct_checkpoint add column checksum integer;
+update aqueduct_meta set value = 3 where key = 'format';
 ";
 
 /// Brings an older ledger to this format. Runs inside the caller's transaction.
 pub(super) async fn upgrade(connection: &mut SqliteConnection, found: u32) -> Result<(), sqlx::Error> {
     if found == 1 {
-        sqlx::raw_sql(FROM_1).execute(connection).await?;
+        sqlx::raw_sql(FROM_1).execute(&mut *connection).await?;
+    }
+    if found <= 2 {
+        sqlx::raw_sql(FROM_2).execute(connection).await?;
     }
     Ok(())
 }

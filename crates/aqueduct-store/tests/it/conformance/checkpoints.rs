@@ -35,6 +35,8 @@ pub(super) async fn a_checkpoint_holds_what_is_true_after_its_epoch(place: &impl
         positions: vec![at(0, "10", "a0a0b10"), at(1, "{\"v\":1}", "a0a1a0")],
         files: vec![mark("part-0", 7)],
         counts: read(5),
+        configuration: store.ledger(PIPELINE).await.expect("readable").expect("claimed").configuration,
+        damage: None,
     };
     assert_eq!(store.checkpoints(PIPELINE).await.expect("readable"), [wanted]);
 }
