@@ -112,7 +112,8 @@ pub(crate) struct Run {
     /// call programs do call them
     #[arg(long, conflicts_with_all = ["resume", "rollback", "accept_change"])]
     pub(crate) dry_run: bool,
-    /// Go back to this checkpoint first (see `aqueduct checkpoint ls`), and continue from there
+    /// Go back to this checkpoint first (see `aqueduct checkpoint ls`), or to the `newest` that is whole, and continue from
+    /// there
     #[arg(long, value_name = "CHECKPOINT")]
     pub(crate) resume: Option<String>,
     /// With --resume: remove what was written behind the checkpoint from files and from tables without a key

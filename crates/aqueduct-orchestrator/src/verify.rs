@@ -65,6 +65,7 @@ impl Verification {
 const RESTORE: &str = "restore the database from a copy, or start over with aqueduct clean --all --outputs";
 const MOVE_AWAY: &str = "restore the database from a copy, or move it away to start over";
 const RESTORE_FILE: &str = "restore the file from a copy, or start over with aqueduct clean --all --outputs";
+const GO_OLDER: &str = "the run itself does not need it; to go back, take another checkpoint, or newest";
 const REPORT: &str = "please report it; until then restore the database from a copy";
 
 /// Looks at everything that a pipeline has stored. `None` when it has never run here.
@@ -154,6 +155,10 @@ async fn balance(
     }
     for checkpoint in store.checkpoints(&ledger.pipeline).await? {
         let subject = || format!("checkpoint {}", checkpoint.name);
+        if let Some(damage) = &checkpoint.damage {
+            found.damage(subject(), format!("it is not what was recorded: {damage}"), GO_OLDER);
+            continue;
+        }
         if let Err(error) = checkpoint.counts.check() {
             found.damage(subject(), format!("its counts do not balance: {error}"), REPORT);
         }

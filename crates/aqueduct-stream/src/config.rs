@@ -79,11 +79,16 @@ pub enum Overflow {
 /// Going back to a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
-    /// The checkpoint's name.
+    /// The checkpoint's name, or [`Resume::NEWEST`].
     pub checkpoint: String,
     /// Removes what was written behind it: rows of tables without a key, and the ends of files. Without it going
     /// back is refused where results would be there twice.
     pub rollback: bool,
+}
+
+impl Resume {
+    /// Stands for the newest checkpoint that is whole: a damaged one is passed over, and the report says so.
+    pub const NEWEST: &str = "newest";
 }
 
 /// Which dead letters go back on their way, and how fast.

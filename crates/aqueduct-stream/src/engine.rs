@@ -132,6 +132,7 @@ pub(crate) async fn run(pipeline: Pipeline, replay: Option<Replay>) -> Result<Re
         batches,
         checkpoints,
         failed: shared.failures.count(),
+        resumed: started.resumed,
         elapsed,
         guarantee,
         sinks,

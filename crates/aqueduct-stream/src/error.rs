@@ -619,12 +619,14 @@ pub enum RunError {
     Read(#[from] ReadError),
     /// The pipeline is not the one that ran before, in a way that could lose or double something.
     #[error(
-        "the {what} has changed since the last run, from {before:?} to {now:?}; put it back, give the pipeline another \
+        "the {what} has changed since {since}, from {before:?} to {now:?}; put it back, give the pipeline another \
          name, or accept the change (--accept-change)"
     )]
     Changed {
         /// What.
         what: String,
+        /// Since when: the last run, or a checkpoint.
+        since: String,
         /// What it was.
         before: String,
         /// What it is.
@@ -656,6 +658,19 @@ pub enum RunError {
         source_name: String,
         /// The checkpoint.
         checkpoint: String,
+    },
+    /// The checkpoint is not what was recorded, and nothing that it says can be relied on.
+    #[error("checkpoint {name} is damaged ({damage}); {}", match older {
+        Some(older) => format!("the newest that is whole before it is {older}"),
+        None => "there is no whole one before it".to_owned(),
+    })]
+    DamagedCheckpoint {
+        /// What was asked for.
+        name: String,
+        /// What is wrong with it.
+        damage: String,
+        /// The newest one before it that is whole.
+        older: Option<String>,
     },
     /// Going back would leave results twice.
     #[error(
@@ -736,9 +751,11 @@ impl Classified for RunError {
             | Self::NoCheckpoint { .. }
             | Self::NoWayBack { .. }
             | Self::RollbackNeeded { .. } => ErrorClass::Invalid,
-            Self::State { .. } | Self::Letter { .. } | Self::DataFolder { .. } | Self::Item { .. } => {
-                ErrorClass::Permanent
-            }
+            Self::State { .. }
+            | Self::Letter { .. }
+            | Self::DataFolder { .. }
+            | Self::DamagedCheckpoint { .. }
+            | Self::Item { .. } => ErrorClass::Permanent,
             Self::Imbalance(_) | Self::Thread { .. } => ErrorClass::Internal,
         }
     }

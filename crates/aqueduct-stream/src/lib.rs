@@ -105,7 +105,7 @@ pub use guarantee::{Guarantee, SinkGuarantee};
 pub use pipeline::{Pipeline, SinkKind};
 pub use preview::{Preview, PreviewItem, PreviewStep, Shown};
 pub use progress::{Progress, ProgressSnapshot};
-pub use report::{Ended, Report, RunFailure, StageReport};
+pub use report::{Ended, Report, Resumed, RunFailure, StageReport};
 pub use rule::{OnError, Rule};
 pub use sink::{CsvSink, Encode, Encoded, JsonlSink, Opening, Sink, SqliteSink, StdoutSink};
 pub use skip_limit::{SkipLimit, SkipLimitReached};

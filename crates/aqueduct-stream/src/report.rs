@@ -46,6 +46,8 @@ pub struct Report {
     /// Items that failed for good and were left behind, as skipped or as dead letters, those of batches that were not
     /// committed included.
     pub failed: u64,
+    /// The checkpoint that it went back to first, if it did.
+    pub resumed: Option<Resumed>,
     /// How long it took, from the start to the last commit.
     pub elapsed: Duration,
     /// What the route as a whole gave.
@@ -56,6 +58,15 @@ pub struct Report {
     pub stages: Vec<StageReport>,
     /// Dead letters that a replay left alone because their stage is not in the pipeline any more, by stage.
     pub left: BTreeMap<String, u64>,
+}
+
+/// Where a run went back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// The checkpoint.
+    pub checkpoint: String,
+    /// The newer ones that were passed over, each with what is wrong with it.
+    pub damaged: Vec<(String, String)>,
 }
 
 impl Report {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aqueduct_batch::{Batch, Checkpoint, Every, Resume};
-use aqueduct_core::{Clock, Timestamp};
-use aqueduct_stream::{Ended, Options, Progress, RunError, StageError};
+use aqueduct_core::{Clock, Item, Timestamp};
+use aqueduct_stream::{Dedupe, Ended, Horizon, Options, Progress, RunError, StageError};
 
 use crate::support::{Folder, Number, words};
 
@@ -124,6 +124,58 @@ async fn a_checkpoint_is_kept_where_an_item_stopped_the_run() {
     assert!(matches!(failure.error, RunError::Item { .. }), "{}", words(&failure));
     assert_eq!(failure.report.unwrap().checkpoints, 1);
     assert_eq!(places(&folder).await, [43]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_that_is_whole_is_gone_back_to_and_a_damaged_one_is_named() {
+    let folder = Folder::new();
+    plain(&folder, 100).size(10).checkpoint(Every::Batches(3)).run().await.unwrap();
+    let names: Vec<String> = kept(&folder).await.into_iter().map(|kept| kept.name).collect();
+    folder
+        .tamper("update aqueduct_checkpoint set positions = replace(positions, '90', '91') where read = 90")
+        .await;
+
+    let again = || plain(&folder, 100).size(10).checkpoint(Every::Batches(3));
+    let refused = again().resume(back_to(&names[2])).run().await.unwrap_err();
+    let expected = format!("checkpoint {} is damaged (its checksum is ", names[2]);
+    assert!(words(&refused).starts_with(&expected), "{}", words(&refused));
+    assert!(words(&refused).ends_with(&format!("whole before it is {}", names[1])), "{}", words(&refused));
+
+    let report = again().resume(back_to(Resume::NEWEST)).run().await.unwrap();
+    let resumed = report.run.resumed.unwrap();
+    assert_eq!((resumed.checkpoint.as_str(), resumed.damaged.len()), (names[1].as_str(), 1));
+    assert_eq!((resumed.damaged[0].0.as_str(), report.run.counts.read), (names[2].as_str(), 40));
+    assert_eq!(folder.out(), (0..100).collect::<Vec<_>>());
+    // Going on needs no checkpoint.
+    folder.tamper("update aqueduct_checkpoint set at = at + 1").await;
+    assert_eq!(again().run().await.unwrap().run.ended, Ended::NothingToDo);
+    let refused = again().resume(back_to(Resume::NEWEST)).run().await.unwrap_err();
+    assert!(words(&refused).ends_with("there is no whole one before it"), "{}", words(&refused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_another_configuration_is_refused_with_what_has_changed() {
+    let folder = Folder::new();
+    let run = |key: &'static str, resume: Option<&str>, accept_change: bool| {
+        let dedupe = Dedupe::new(Horizon::Items(20), key, |item: &Item, key: &mut Vec<u8>| {
+            key.extend_from_slice(item.payload.record()?.as_bytes());
+            Ok(())
+        });
+        let mut batch = folder.numbers(100).size(10).options(Options { accept_change, ..Options::default() });
+        if let Some(checkpoint) = resume {
+            batch = batch.resume(back_to(checkpoint));
+        }
+        batch.with(|pipeline| pipeline.ordered_stage("once", dedupe)).sink("out", folder.file()).run()
+    };
+    run("n", None, false).await.unwrap();
+    let checkpoint = kept(&folder).await.remove(0).name;
+    run("m", None, true).await.unwrap();
+    let refused = run("m", Some(&checkpoint), false).await.unwrap_err();
+    let expected = format!("the state of stage once has changed since checkpoint {checkpoint}, from ");
+    assert!(words(&refused).starts_with(&expected), "{}", words(&refused));
+    // Told to accept it, the run forgets what the stage remembered and goes back all the same.
+    run("m", Some(&checkpoint), true).await.unwrap();
+    assert_eq!(folder.out(), (0..100).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

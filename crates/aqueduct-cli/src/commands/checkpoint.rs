@@ -16,6 +16,9 @@ struct Shown {
     at: String,
     positions: Vec<ShownPosition>,
     totals: Totals,
+    /// What is wrong with it; the rest says nothing then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -95,6 +98,7 @@ fn shown(checkpoint: Checkpoint, ledger: &Ledger) -> Shown {
         at: checkpoint.at.to_string(),
         positions: checkpoint.positions.into_iter().map(position).collect(),
         totals: totals(checkpoint.counts),
+        damage: checkpoint.damage,
     }
 }
 
@@ -123,7 +127,11 @@ fn print(look: &Look, shown: &[Shown], one: bool) {
         }
         Format::Text if one => shown.last().into_iter().for_each(print_whole),
         Format::Text => {
-            for Shown { name, epoch, at, totals, .. } in shown {
+            for Shown { name, epoch, at, totals, damage, .. } in shown {
+                if let Some(damage) = damage {
+                    output::data_line(&format!("{name}  damaged: {damage}"));
+                    continue;
+                }
                 output::data_line(&format!(
                     "{name}  commit {}  {at}  read {}, delivered {}",
                     count(*epoch),
@@ -137,7 +145,11 @@ fn print(look: &Look, shown: &[Shown], one: bool) {
 
 fn print_whole(checkpoint: &Shown) {
     let count = output::count;
-    let Shown { name, epoch, at, positions, totals } = checkpoint;
+    let Shown { name, epoch, at, positions, totals, damage } = checkpoint;
+    if let Some(damage) = damage {
+        output::data_line(&format!("checkpoint {name} is damaged: {damage}"));
+        return;
+    }
     output::data_line(&format!("checkpoint {name}: commit {}, {at}", count(*epoch)));
     let named = [
         ("read", totals.read),

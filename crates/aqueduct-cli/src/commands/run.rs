@@ -24,6 +24,7 @@ pub(crate) const CLOSING_REFERENCE: &str = "\
 | `read`, `spawned` | items that came in: from the source, and made by stages and by several sinks |
 | `delivered`, `dead_lettered`, `skipped`, `absorbed`, `dropped`, `abandoned`, `in_flight` | where they went; \
 the sum is `read` + `spawned` |
+| `resumed` | with `--resume` only: the checkpoint that it went back to |
 | `retries` | attempts beyond the first |
 | `epochs` | commits |
 | `elapsed_seconds`, `items_per_second` | of this run |
@@ -43,6 +44,8 @@ struct Closing {
     ended: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     exhausted: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed: Option<String>,
     error: Option<String>,
     exit_code: u8,
     read: u64,
@@ -151,6 +154,9 @@ pub(super) fn close(
     if let Some(error) = &failure {
         output::error(error);
     }
+    for (name, damage) in report.iter().flat_map(|report| &report.resumed).flat_map(|back| &back.damaged) {
+        output::message(&format!("warning: checkpoint {name} is damaged and was passed over: {damage}"));
+    }
     if shape.output == Format::Text {
         if let Some(report) = &report {
             print(spec, file, shape, report, failure.is_some());
@@ -211,6 +217,7 @@ fn closing(spec: &PipelineSpec, report: Option<Report>, failure: Option<&RunErro
         pipeline: spec.name.clone(),
         ended: ended(report.as_ref(), failure.is_some()),
         exhausted: report.as_ref().and_then(|report| report.exhausted.clone()),
+        resumed: report.as_ref().and_then(|report| Some(report.resumed.as_ref()?.checkpoint.clone())),
         error: failure.map(with_causes),
         exit_code: exit.code(),
         read: counts.read,
@@ -281,6 +288,9 @@ fn print(spec: &PipelineSpec, file: &PipelineFile, shape: Output, report: &Repor
         Ended::Exhausted => "ended early, everything before that committed; run it again to continue",
     };
     output::message(&format!("{}: {how}", spec.name));
+    if let Some(back) = &report.resumed {
+        output::message(&format!("  went back to checkpoint {} first", back.checkpoint));
+    }
     if let Some(exhausted) = &report.exhausted {
         output::message(&format!("  {exhausted}"));
     }

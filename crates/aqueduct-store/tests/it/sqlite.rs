@@ -359,7 +359,8 @@ async fn with_two_checkpoints() -> Sqlite {
     for (at, name) in ["first", "second"].into_iter().enumerate() {
         let mut commit = epoch(fence);
         commit.advances = vec![advance(0, at as u64, "10")];
-        commit.files = vec![aqueduct_store::FileMark { sink: "out".into(), part: "p".into(), bytes: 7, items: 1 }];
+        commit.files =
+            vec![aqueduct_store::FileMark { sink: "out".into(), part: "p".into(), bytes: 7, items: 1 }];
         commit.checkpoint = Some(name.to_owned());
         store.commit(commit).await.expect("the commit succeeds");
     }

@@ -52,9 +52,10 @@ impl Identity {
     }
 
     /// Refuses a change that could lose or double something. A changed stateless stage is none.
-    pub(super) fn check(&self, before: &Self) -> Result<(), RunError> {
+    pub(super) fn check(&self, before: &Self, since: &str) -> Result<(), RunError> {
         let changed = |what: String, before: &str, now: &str| {
-            Err(RunError::Changed { what, before: before.to_owned(), now: now.to_owned() })
+            let (before, now) = (before.to_owned(), now.to_owned());
+            Err(RunError::Changed { what, since: since.to_owned(), before, now })
         };
         if before.source != self.source {
             return changed("source".to_owned(), &before.source, &self.source);

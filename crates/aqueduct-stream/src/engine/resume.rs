@@ -6,26 +6,40 @@ use aqueduct_store::{Checkpoint, Conflict, Ledger, PartitionState, Rewind, Store
 use super::state;
 use crate::config::Resume;
 use crate::error::RunError;
+use crate::report::Resumed;
 use crate::source::Source;
 
-/// Finds the checkpoint, and refuses to go back to it where results would be there twice.
+/// Finds the checkpoint, and refuses to go back to it where it is damaged or results would be there twice.
 pub(super) async fn find(
     store: &mut dyn Store,
     ledger: &Ledger,
     resume: &Resume,
-) -> Result<Checkpoint, RunError> {
+) -> Result<(Checkpoint, Resumed), RunError> {
     let mut checkpoints = store.checkpoints(&ledger.pipeline).await?;
-    let Some(found) = checkpoints.iter().position(|kept| kept.name == resume.checkpoint) else {
+    let found = if resume.checkpoint == Resume::NEWEST {
+        checkpoints.iter().rposition(|kept| kept.damage.is_none()).or(checkpoints.len().checked_sub(1))
+    } else {
+        checkpoints.iter().position(|kept| kept.name == resume.checkpoint)
+    };
+    let Some(found) = found else {
         return Err(RunError::NoCheckpoint {
             name: resume.checkpoint.clone(),
             known: checkpoints.into_iter().map(|kept| kept.name).collect::<Vec<_>>().join(", "),
         });
     };
+    let newer = checkpoints.split_off(found + 1);
+    let damaged = newer.into_iter().filter_map(|kept| Some((kept.name, kept.damage?)));
+    let damaged = if resume.checkpoint == Resume::NEWEST { damaged.collect() } else { Vec::new() };
     let checkpoint = checkpoints.swap_remove(found);
+    if let Some(damage) = checkpoint.damage {
+        let older = checkpoints.into_iter().rfind(|kept| kept.damage.is_none()).map(|kept| kept.name);
+        return Err(RunError::DamagedCheckpoint { name: checkpoint.name, damage, older });
+    }
     if !resume.rollback {
         refuse_doubles(ledger, &checkpoint)?;
     }
-    Ok(checkpoint)
+    let resumed = Resumed { checkpoint: checkpoint.name.clone(), damaged };
+    Ok((checkpoint, resumed))
 }
 
 /// Makes sure that the input in front of the checkpoint is what was read, before anything is taken back.

@@ -21,6 +21,7 @@ use crate::config::Replay;
 use crate::error::{ConfigError, RunError};
 use crate::guarantee::{Guarantee, SinkGuarantee};
 use crate::pipeline::{NamedSink, Pipeline, SinkKind};
+use crate::report::Resumed;
 use crate::sink::table::TableEncoder;
 use crate::sink::{Encode, Opening};
 use crate::source::{Source, SourceContext};
@@ -42,6 +43,8 @@ pub(super) struct Started {
     pub(super) committer: Committer,
     pub(super) sinks: Vec<SinkGuarantee>,
     pub(super) lock: FolderLock,
+    /// The checkpoint that it went back to.
+    pub(super) resumed: Option<Resumed>,
 }
 
 pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Result<Started, RunError> {
@@ -79,7 +82,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     if let Some(before) = &before
         && !pipeline.options.accept_change
     {
-        identity.check(before)?;
+        identity.check(before, "the last run")?;
     }
     let claim = Claim {
         pipeline: pipeline.name.clone(),
@@ -89,13 +92,22 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     };
     let mut claimed = databases.all[0].store.claim(claim.clone()).await?;
     databases.all[0].fence = claimed.fence;
+    // What the pipeline was at the checkpoint that it goes back to.
+    let (mut then, mut resumed) = (None, None);
     if let Some(resume) = &pipeline.options.resume {
         if !source.goes_back() {
             let (source_name, checkpoint) = (source.describe(), resume.checkpoint.clone());
             return Err(RunError::NoWayBack { source_name, checkpoint });
         }
         let store = databases.all[0].store.as_mut();
-        let checkpoint = resume::find(store, &claimed.ledger, resume).await?;
+        let (checkpoint, found) = resume::find(store, &claimed.ledger, resume).await?;
+        then = Identity::read(&checkpoint.configuration);
+        if let Some(then) = &then
+            && !pipeline.options.accept_change
+        {
+            identity.check(then, &format!("checkpoint {}", checkpoint.name))?;
+        }
+        resumed = Some(found);
         resume::verify(source.as_mut(), &checkpoint, &claimed.partitions)?;
         resume::rewind(store, &claimed.ledger, claimed.fence, checkpoint, claim.at).await?;
         claimed.ledger = store.ledger(&pipeline.name).await?.unwrap_or(claimed.ledger);
@@ -145,7 +157,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
     // goes before new state comes.
     let mut commit = Commit::new(&pipeline.name, claimed.fence, pipeline.options.clock.wall());
     commit.files = marks;
-    for stage in before.iter().flat_map(|before| identity.lost_state(before)) {
+    for stage in before.iter().chain(&then).flat_map(|before| identity.lost_state(before)) {
         commit.state.extend(state::forget(databases.all[0].store.as_mut(), &pipeline.name, stage).await?);
     }
     let registers = !commit.files.is_empty() || !commit.state.is_empty();
@@ -207,7 +219,7 @@ pub(super) async fn start(mut pipeline: Pipeline, replay: Option<Replay>) -> Res
             Intake::Source(source, claimed.partitions.into_iter().map(assignment).collect())
         }
     };
-    Ok(Started { shared, intake, committer, sinks: guarantees, lock })
+    Ok(Started { shared, intake, committer, sinks: guarantees, lock, resumed })
 }
 
 /// A run that reads its own results does not end.
