@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod batch;
 mod cache;
 mod check;
 mod checkpoint;
@@ -36,6 +37,7 @@ pub(crate) async fn run(flags: Flags) -> Exit {
         Command::Status(look) => status::status(&look).await,
         Command::Dlq(dlq) => dlq::dlq(dlq).await,
         Command::Checkpoint(flags) => checkpoint::checkpoint(flags).await,
+        Command::Batch(flags) => batch::batch(flags).await,
         Command::Cache(flags) => cache::cache(flags).await,
         Command::Clean(flags) => clean::clean(flags).await,
         Command::Test(flags) => test::test(flags).await,

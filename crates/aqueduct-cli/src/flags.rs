@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod batch;
 mod cache;
 mod cases;
 mod demo;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::batch::Batch;
 pub(crate) use self::cache::{Cache, Invalidate};
 pub(crate) use self::cases::Test;
 pub(crate) use self::demo::{Demo, DemoBackend, DemoPart};
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     /// Looks at the places that a pipeline can be taken back to
     #[command(subcommand)]
     Checkpoint(Checkpoint),
+    /// Looks at work on an input that ends
+    #[command(subcommand)]
+    Batch(Batch),
     /// Tells what the cache of a pipeline has saved, and takes away what is in it
     #[command(subcommand)]
     Cache(Cache),

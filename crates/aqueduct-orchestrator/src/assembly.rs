@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use aqueduct_retry::{Growth, Jitter, Schedule};
 use aqueduct_stream::{
-    CsvSink, Every, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, SqliteSink,
+    CsvSink, Guarantee as RouteGuarantee, JsonlSink, OnError as Rule, Options, Pipeline, SqliteSink,
     StdoutSink,
 };
 
@@ -174,13 +174,14 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
 
 fn options(spec: &PipelineSpec, request: RunRequest) -> Options {
     let settings = &spec.settings;
-    Options {
+    let options = Options {
         workers: settings.workers.value,
         batch_items: settings.batch_size.value,
         epoch_batches: settings.epoch_batches.value,
         window_bytes: settings.window_bytes.value,
         window_items: settings.window_items.value,
-        checkpoint_interval: Every::Batches(settings.checkpoint_interval.value),
+        checkpoint_interval: spec.checkpoint_interval(),
+        skip_limit: spec.batch.and_then(|batch| batch.skip_limit),
         retention: spec.retention.clone(),
         limit: request.limit,
         overflow: spec.overflow,
@@ -198,7 +199,8 @@ fn options(spec: &PipelineSpec, request: RunRequest) -> Options {
         progress: request.progress,
         metrics: request.metrics,
         ..Options::default()
-    }
+    };
+    if spec.batch.is_some() { aqueduct_batch::within_interval(options) } else { options }
 }
 
 /// What the pipeline is made of, in words: a change of it is a new generation in the ledger. Settings of the

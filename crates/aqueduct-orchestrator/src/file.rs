@@ -6,6 +6,7 @@
 //! single values, and never shown resolved.
 
 mod backends;
+mod batch;
 mod cache;
 mod calls;
 mod diagnostics;

@@ -73,6 +73,7 @@
 
 mod allowance;
 mod assembly;
+mod batches;
 mod caches;
 pub mod cases;
 mod clean;
@@ -94,6 +95,7 @@ mod upkeep;
 mod verify;
 
 pub use assembly::assemble;
+pub use batches::BatchAccount;
 pub use caches::{
     CacheAccount, CacheError, CacheTotals, DiskAccount, Invalidation, NamespaceTotals, cache_namespaces,
     invalidate_cache, reset_cache_statistics,
@@ -107,11 +109,11 @@ pub use redacted::Redacted;
 pub use request::{CacheReach, RunRequest};
 pub use settings::{Origin, Ratio, Setting, SettingLine, Settings};
 pub use spec::{
-    AllowanceSpec, BackendSpec, Balance, CacheSpec, CachedSpec, ClientSpec, Concurrency, CsvSpec, ExecSpec,
-    Feed, FilesSpec, Guarantee, HttpSinkSpec, HttpSourceSpec, HttpSpec, InnerSpec, KeptSpec, Method,
-    ModelShape, ModelSpec, OnError, Otherwise, Paging, PipelineSpec, QueueSinkSpec, QueueSourceSpec,
-    RetrySpec, Scope, SharedCacheSpec, SinkFormat, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind,
-    StageSpec, StandInSpec, StatusRange, Statuses, StdinSpec, Target,
+    AllowanceSpec, BackendSpec, Balance, BatchSpec, CacheSpec, CachedSpec, ClientSpec, Concurrency, CsvSpec,
+    ExecSpec, Feed, FilesSpec, Guarantee, HttpSinkSpec, HttpSourceSpec, HttpSpec, InnerSpec, KeptSpec,
+    Method, ModelShape, ModelSpec, OnError, Otherwise, Paging, PipelineSpec, QueueSinkSpec, QueueSourceSpec, RetrySpec, Scope,
+    SharedCacheSpec, SinkFormat, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind, StageSpec,
+    StandInSpec, StatusRange, Statuses, StdinSpec, Target,
 };
 pub use template::Template;
 pub use upkeep::{Upkeep, UpkeepError, hold};

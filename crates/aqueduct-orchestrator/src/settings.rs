@@ -26,6 +26,8 @@ pub(crate) mod defaults {
     pub(crate) const EXPANDED_RATIO_MAX: u64 = aqueduct_stream::EXPANDED_RATIO_MAX;
     /// Requirement B10. Large enough that the work of a batch is small beside that of its items.
     pub(crate) const BATCH_SIZE: u64 = 100;
+    /// Requirement A1, for a file with `[batch]`.
+    pub(crate) const CHUNK_SIZE: u64 = aqueduct_batch::SIZE as u64;
     /// Requirement A7, where it stands for the rows of one write.
     pub(crate) const WRITE_SIZE: u64 = 100;
     /// Requirement A1.
@@ -166,7 +168,7 @@ impl fmt::Display for Ratio {
 pub struct Settings {
     /// Threads that work on batches. Default: two for each core.
     pub workers: Setting<usize>,
-    /// The most items in one batch. Default 100.
+    /// The most items in one batch. Default 100, and 50 in a file with `[batch]`.
     pub batch_size: Setting<usize>,
     /// The most results in one call of a sink that sends them elsewhere. Default 100. A write to a database has
     /// none: an epoch is one transaction whatever its size.
@@ -264,6 +266,8 @@ pub(crate) struct WrittenSettings {
     pub(crate) max_elapsed_seconds: Option<Written<f64>>,
     pub(crate) allowed_dead_letter_ratio: Option<Written<f64>>,
     pub(crate) data_dir: Option<Written<Redacted>>,
+    /// The file has `[batch]`, which has another default.
+    pub(crate) is_batch: bool,
 }
 
 /// Joins what was written with the environment and the defaults.
@@ -285,7 +289,7 @@ pub(crate) fn resolve(
         batch_size: size(integer(
             written.batch_size,
             &["AQUEDUCT_BATCH_SIZE", "BATCH_SIZE"],
-            defaults::BATCH_SIZE,
+            if written.is_batch { defaults::CHUNK_SIZE } else { defaults::BATCH_SIZE },
         )),
         write_size: size(integer(None, &["BATCH_SIZE"], defaults::WRITE_SIZE)),
         checkpoint_interval: integer(

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_store::Retention;
-use aqueduct_stream::{CsvHeader, CsvType, GeneratorField, Horizon, Overflow};
+use aqueduct_stream::{CsvHeader, CsvType, Every, GeneratorField, Horizon, Overflow, SkipLimit};
 
 use crate::expression::Expression;
 use crate::redacted::Redacted;
@@ -50,6 +50,8 @@ pub struct PipelineSpec {
     pub settings: Settings,
     /// What happens when the source is faster than the stages.
     pub overflow: Overflow,
+    /// What makes it a batch, if it is one.
+    pub batch: Option<BatchSpec>,
     /// What stays of checkpoints and dead letters.
     pub retention: Retention,
     /// What plays the services, unless they are called.
@@ -57,11 +59,27 @@ pub struct PipelineSpec {
 }
 
 impl PipelineSpec {
+    /// What lies between two checkpoints.
+    #[must_use]
+    pub fn checkpoint_interval(&self) -> Every {
+        let batches = Every::Batches(self.settings.checkpoint_interval.value);
+        self.batch.and_then(|batch| batch.every).unwrap_or(batches)
+    }
+
     /// Where a path of the file points to: relative ones start at the folder of the pipeline file.
     #[must_use]
     pub fn path(&self, path: &Redacted) -> PathBuf {
         self.folder.join(path.expose())
     }
+}
+
+/// What makes a pipeline a batch, beside its settings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchSpec {
+    /// What lies between two checkpoints, if that is not [`Settings::checkpoint_interval`] batches.
+    pub every: Option<Every>,
+    /// How many items may fail and be left behind.
+    pub skip_limit: Option<SkipLimit>,
 }
 
 /// A guarantee that a file may ask for.

@@ -20,6 +20,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("aqueduct dlq purge", include_str!("examples/dlq-purge.txt")),
     ("aqueduct checkpoint ls", include_str!("examples/checkpoint-ls.txt")),
     ("aqueduct checkpoint show", include_str!("examples/checkpoint-show.txt")),
+    ("aqueduct batch status", include_str!("examples/batch-status.txt")),
     ("aqueduct cache stats", include_str!("examples/cache-stats.txt")),
     ("aqueduct cache reset", include_str!("examples/cache-reset.txt")),
     ("aqueduct cache invalidate", include_str!("examples/cache-invalidate.txt")),

@@ -169,7 +169,7 @@ fn a_ledger_of_a_newer_version() {
     for verb in ["run", "status"] {
         folder
             .call(&[verb])
-            .fails(1, &["ledger.db holds a ledger of format 99; this aqueduct reads up to format 2"]);
+            .fails(1, &["ledger.db holds a ledger of format 99; this aqueduct reads up to format 3"]);
     }
     assert_eq!(before, std::fs::read(folder.at(".aqueduct/t/ledger.db")).unwrap());
 }

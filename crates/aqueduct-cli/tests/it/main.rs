@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod batch;
 mod cache;
 mod cases;
 mod commands;

@@ -182,7 +182,7 @@ fn inspect_tells_what_the_databases_hold() {
     folder.call(&["store", "inspect"]).fails(4, &["has not run here yet"]);
     folder.run(&[]);
     let store = folder.call(&["store", "inspect", "-o", "json"]).json()[0].clone();
-    assert_eq!((&store["format"], &store["application_id"]), (&2.into(), &"Aqdt".into()), "{store}");
+    assert_eq!((&store["format"], &store["application_id"]), (&3.into(), &"Aqdt".into()), "{store}");
     assert_eq!(store["pipelines"][0]["dead_letters"], 1);
     let tables = store["tables"].as_array().unwrap();
     let items = tables.iter().find(|table| table["name"] == "items").unwrap();

@@ -1,6 +1,7 @@
 //! Every key of the pipeline file: what the reader admits and what the reference says.
 
 mod backend;
+mod batch;
 mod cache;
 mod exec;
 mod flow;
@@ -16,6 +17,7 @@ mod stages;
 mod stand_in;
 
 pub(crate) use backend::*;
+pub(super) use batch::*;
 pub(crate) use cache::*;
 pub(super) use exec::*;
 pub(super) use flow::*;
@@ -160,6 +162,12 @@ pub(super) const CACHE: Key = key(
 );
 pub(super) const RUN: Key =
     key("run", Kind::Section, Absent::Words("every default"), "how the pipeline runs");
+pub(super) const BATCH: Key = key(
+    "batch",
+    Kind::Section,
+    Absent::Words("the pipeline is a stream, with large batches and commits"),
+    "the input ends and is worked on in chunks, with checkpoints exactly as far apart as it says",
+);
 pub(super) const RETENTION: Key = key(
     "retention",
     Kind::Section,
@@ -177,8 +185,8 @@ pub(super) const TOP: Section = Section {
     heading: "the file",
     of_type: None,
     keys: &[
-        NAME, GUARANTEE, DATA_DIR, SOURCE, BACKEND, BUDGET, CACHE, STAGE, SINK, RUN, RETENTION, STAND_IN,
-        TEST,
+        NAME, GUARANTEE, DATA_DIR, SOURCE, BACKEND, BUDGET, CACHE, STAGE, SINK, RUN, BATCH, RETENTION,
+        STAND_IN, TEST,
     ],
 };
 
@@ -196,6 +204,7 @@ pub(crate) fn sections() -> Vec<Section> {
     sections.extend([RETRY, SINK_COMMON]);
     sections.extend(SINKS);
     sections.push(RUN_SECTION);
+    sections.push(BATCH_SECTION);
     sections.push(RETENTION_SECTION);
     sections.push(STAND_IN_SECTION);
     sections

@@ -1,17 +1,19 @@
 //! The file as a whole: its sections, and what holds between them.
 
+use super::batch::Batch;
 use super::diagnostics::Diagnostics;
 use super::reader::{Reader, Table};
 use super::references::Resolver;
 use super::sections::section;
 use super::tree::{At, Member, Raw};
-use super::{Inputs, backends, cache, keys, retention, sinks, sources, stages, stand_in, ways};
+use super::{Inputs, backends, batch, cache, keys, retention, sinks, sources, stages, stand_in, ways};
+use aqueduct_store::Retention;
 use aqueduct_stream::Overflow;
 
 use crate::error::ConfigError;
 use crate::redacted::Redacted;
-use crate::settings::{self, Settings, Variables, Written, WrittenSettings};
-use crate::spec::{Guarantee, PipelineSpec, SourceSpec, StageKind};
+use crate::settings::{self, Origin, Settings, Variables, Written, WrittenSettings};
+use crate::spec::{BatchSpec, Guarantee, PipelineSpec, SourceSpec, StageKind};
 
 /// Reads the whole tree. None when something is missing that an error was noted for.
 pub(super) fn read(
@@ -35,9 +37,14 @@ pub(super) fn read(
     let caches = stages.iter().flatten().any(is_cached)
         || backends.specs.iter().flatten().any(|backend| backend.cache.is_some());
     let cache = cache::read(&mut reader, top, inputs, &variables, caches);
-    let settings = settings(&mut reader, top, name.as_deref().unwrap_or_default(), inputs, &variables);
+    let batch = batch::read(&mut reader, top, inputs);
+    let mut retention = retention::read(&mut reader, top);
+    if let Some(batch) = &batch {
+        retention.checkpoints = kept_checkpoints(&mut reader, top, inputs, batch, &retention);
+    }
+    let name_so_far = name.as_deref().unwrap_or_default();
+    let (settings, batch) = settings(&mut reader, top, name_so_far, inputs, &variables, batch);
     let overflow = overflow(&mut reader, top);
-    let retention = retention::read(&mut reader, top);
     let stand_in = stand_in::read(&mut reader, top, inputs);
     let sinks = sinks.specs;
     // All of one step, so that the errors of one part never hide those of another.
@@ -65,19 +72,21 @@ pub(super) fn read(
         sinks,
         settings,
         overflow,
+        batch,
         retention,
         stand_in,
     })
 }
 
-/// Reads `[run]` and joins it with flags and environment.
+/// Reads `[run]` and joins it with `[batch]`, flags and environment.
 fn settings(
     reader: &mut Reader<'_, '_>,
     top: Table<'_>,
     pipeline: &str,
     inputs: &Inputs<'_>,
     variables: &Variables,
-) -> Settings {
+    batch: Option<Batch<'_>>,
+) -> (Settings, Option<BatchSpec>) {
     let run = section(reader, top, &keys::RUN, "[run]").unwrap_or(Table {
         members: &[],
         at: None,
@@ -98,7 +107,50 @@ fn settings(
     settings.max_elapsed_seconds = number(&keys::MAX_ELAPSED_SECONDS);
     settings.allowed_dead_letter_ratio = number(&keys::ALLOWED_DEAD_LETTER_RATIO);
     settings.data_dir = data_dir(reader, top, inputs);
-    settings::resolve(settings, pipeline, inputs.cores, variables)
+    let Some(mut batch) = batch else {
+        return (settings::resolve(settings, pipeline, inputs.cores, variables), None);
+    };
+    settings.is_batch = true;
+    let size = (&keys::SIZE, batch.size.take());
+    settings.batch_size = batch.join(reader, size, ("batch_size of [run]", settings.batch_size));
+    let dir = (&keys::CHECKPOINT_DIR, batch.dir.take());
+    settings.data_dir = batch.join(reader, dir, ("data_dir", settings.data_dir));
+    let every = batch.every.take();
+    if every.is_some()
+        && let Some(entry) = run.entry(&keys::CHECKPOINT_INTERVAL)
+    {
+        let message = "[run] and [batch] both say how far checkpoints lie apart".to_owned();
+        reader.diagnostics.error(&entry.at, message, Some("write one of them".to_owned()));
+    }
+    let interval = (&keys::EVERY_BATCHES, batch.interval.take());
+    settings.checkpoint_interval =
+        batch.join(reader, interval, ("checkpoint_interval of [run]", settings.checkpoint_interval));
+    let settings = settings::resolve(settings, pipeline, inputs.cores, variables);
+    // The variable counts batches, and covers the file.
+    let covered = matches!(settings.checkpoint_interval.origin, Origin::Variable(_));
+    let every = every.filter(|every| every.flag.is_some() || !covered).map(|every| every.value);
+    let spec = BatchSpec { every, skip_limit: batch.skip_limit };
+    (settings, Some(spec))
+}
+
+/// How many checkpoints are kept, as `[batch]` or `[retention]` says.
+fn kept_checkpoints(
+    reader: &mut Reader<'_, '_>,
+    top: Table<'_>,
+    inputs: &Inputs<'_>,
+    batch: &Batch<'_>,
+    retention: &Retention,
+) -> usize {
+    let table = match top.entry(&keys::RETENTION).map(|entry| (&entry.value, &entry.at)) {
+        Some((Raw::Table(members), at)) => Table { members, at: Some(at), called: "[retention]" },
+        _ => Table { members: &[], at: None, called: "[retention]" },
+    };
+    let elsewhere = table
+        .entry(&keys::CHECKPOINTS)
+        .map(|_| written(inputs, table, &keys::CHECKPOINTS, retention.checkpoints as u64));
+    let own = batch.keep.as_ref().map(|keep| Written { value: keep.value, flag: keep.flag.clone() });
+    let kept = batch.join(reader, (&keys::KEPT_CHECKPOINTS, own), ("checkpoints of [retention]", elsewhere));
+    kept.map_or(retention.checkpoints, |kept| usize::try_from(kept.value).unwrap_or(usize::MAX))
 }
 
 /// Reads the environment.

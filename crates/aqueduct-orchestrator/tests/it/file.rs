@@ -288,7 +288,7 @@ allowed_dead_letter_ratio = 1.5
         [
             "2:8 \".bad name\" is not a name; a name has 1 to 128 letters, digits, dots, underscores and dashes, and no dot in front",
             "3:13 guarantee cannot be \"exactly\"; there are exactly-once, at-least-once, at-most-once",
-            "4:1 the file has no key \"extra\"; there are name, guarantee, data_dir, source, backend, budget, cache, stage, sink, run, retention, stand_in, test",
+            "4:1 the file has no key \"extra\"; there are name, guarantee, data_dir, source, backend, budget, cache, stage, sink, run, batch, retention, stand_in, test",
             "6:8 type cannot be \"json\"; did you mean \"jsonl\"?",
             "7:8 path takes a text, found an integer",
             "8:12 on_error cannot be \"retry\"; there are stop, skip, dead-letter",
