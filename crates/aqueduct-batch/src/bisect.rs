@@ -63,14 +63,18 @@ impl<S: BatchStage> BatchStage for Bisect<S> {
     async fn apply(&self, items: &[&Item]) -> Result<Vec<Result<Outcome, StageError>>, StageError> {
         let mut outcomes = Vec::with_capacity(items.len());
         // What is still to be called for; the last comes first, and the halves are put down so that the left one does.
-        let mut waiting = vec![0..items.len()];
-        while let Some(range) = waiting.pop().filter(|range| !range.is_empty()) {
+        let mut waiting = Vec::from([(0, items.len())]);
+        while let Some((start, end)) = waiting.pop() {
+            let range = start..end;
+            if range.is_empty() {
+                continue;
+            }
             match self.call(&items[range.clone()]).await {
                 Ok(some) => outcomes.extend(some),
                 Err(error) if is_of_an_item(&error) && range.len() > 1 => {
                     self.figures.divided.fetch_add(1, Ordering::Relaxed);
                     let middle = range.start + range.len() / 2;
-                    waiting.extend([middle..range.end, range.start..middle]);
+                    waiting.extend([(middle, range.end), (range.start, middle)]);
                 }
                 Err(error) if range.len() == 1 => {
                     self.figures.found.fetch_add(u64::from(is_of_an_item(&error)), Ordering::Relaxed);

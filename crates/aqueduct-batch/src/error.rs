@@ -30,9 +30,9 @@ pub enum FinishedError {
     /// The bitmap is not one.
     #[error("the bitmap of finished numbers cannot be read")]
     Bitmap(#[source] std::io::Error),
-    /// The bitmap says that numbers below the mark, or the mark itself, are finished out of order.
-    #[error("the mark of the finished numbers does not agree with their bitmap")]
-    Mark,
+    /// The bitmap says that numbers below the frontier, or the frontier itself, are finished out of order.
+    #[error("the frontier of the finished numbers does not agree with their bitmap")]
+    Frontier,
 }
 
 impl Classified for FinishedError {

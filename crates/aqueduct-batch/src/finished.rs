@@ -7,21 +7,21 @@ use roaring::RoaringTreemap;
 
 use crate::error::FinishedError;
 
-/// A set of finished sequence numbers: everything below the mark, and a compressed bitmap of what is finished beyond it.
+/// A set of finished sequence numbers: everything below the frontier, and a compressed bitmap of what is finished beyond it.
 ///
-/// The mark is the first number that is not finished. It does not matter how many workers there are, how numbers are
+/// The frontier is the first number that is not finished. It does not matter how many workers there are, how numbers are
 /// given to them, or which partition a number is from: what costs memory are the places where finished and unfinished
-/// meet beyond the mark, at most 4 bytes each, and never more than a bit for each number beyond the mark.
+/// meet beyond the frontier, about 4 bytes each, and about a bit for each number beyond it at the most.
 ///
 /// # Complexity
 ///
-/// `insert` and `contains` are logarithmic in the number of stretches of 65,536 numbers beyond the mark. Every 2^20th
+/// `insert` and `contains` are logarithmic in the number of stretches of 65,536 numbers beyond the frontier. Every 2^20th
 /// insertion packs the bitmap, which is linear in its size; so is `len`.
 #[derive(Clone, Default)]
 pub struct FinishedSet {
     /// Every number below is finished, and this one is not.
-    mark: u64,
-    /// The finished numbers above the mark.
+    frontier: u64,
+    /// The finished numbers above the frontier.
     beyond: RoaringTreemap,
     /// Insertions since the bitmap was packed.
     unpacked: u32,
@@ -30,7 +30,7 @@ pub struct FinishedSet {
 /// The version of the encoding.
 const FORMAT: u8 = 1;
 
-/// Format and mark in front, the checksum behind.
+/// Format and frontier in front, the checksum behind.
 const FRAME_BYTES: usize = 1 + 8 + 4;
 
 /// A stretch that filled up number by number is a bitmap of 8 KiB, and a run of 4 bytes once it is packed. So many
@@ -46,43 +46,40 @@ impl FinishedSet {
 
     /// The first number that is not finished.
     #[must_use]
-    pub fn mark(&self) -> u64 {
-        self.mark
+    pub fn frontier(&self) -> u64 {
+        self.frontier
     }
 
     /// How many numbers are finished. Of all 2^64 it is one less.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.mark.saturating_add(self.beyond.len())
+        self.frontier.saturating_add(self.beyond.len())
     }
 
     /// Whether no number is finished.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.mark == 0 && self.beyond.is_empty()
+        self.frontier == 0 && self.beyond.is_empty()
     }
 
     /// Whether a number is finished.
     #[must_use]
     pub fn contains(&self, number: u64) -> bool {
-        number < self.mark || self.beyond.contains(number)
+        number < self.frontier || self.beyond.contains(number)
     }
 
     /// Finishes a number. False when it was finished before.
     pub fn insert(&mut self, number: u64) -> bool {
-        if number < self.mark {
+        if number < self.frontier {
             return false;
         }
-        if number == self.mark && number < u64::MAX {
-            self.mark += 1;
+        if number == self.frontier && number < u64::MAX {
+            self.frontier += 1;
             self.advance();
             return true;
         }
         let is_new = self.beyond.insert(number);
-        self.unpacked += 1;
-        if self.unpacked >= PACK_EVERY {
-            self.pack();
-        }
+        self.changed();
         is_new
     }
 
@@ -92,33 +89,34 @@ impl FinishedSet {
     ///
     /// Linear in the stretches of 65,536 numbers that it touches.
     pub fn insert_range(&mut self, numbers: Range<u64>) -> u64 {
-        let numbers = numbers.start.max(self.mark)..numbers.end;
+        let numbers = numbers.start.max(self.frontier)..numbers.end;
         if numbers.is_empty() {
             return 0;
         }
         let before = self.len();
-        if numbers.start == self.mark {
-            self.mark = numbers.end;
+        if numbers.start == self.frontier {
+            self.frontier = numbers.end;
             self.beyond.remove_range(..numbers.end);
             self.advance();
         } else {
             self.beyond.insert_range(numbers);
+            self.changed();
         }
         self.len() - before
     }
 
     /// Finishes everything that is finished in another set, such as that of another worker.
     pub fn merge(&mut self, other: &Self) {
-        self.insert_range(0..other.mark);
+        self.insert_range(0..other.frontier);
         self.beyond |= &other.beyond;
-        self.beyond.remove_range(..self.mark);
+        self.beyond.remove_range(..self.frontier);
         self.advance();
         self.pack();
     }
 
     /// The ranges of numbers below `end` that are not finished, in their order.
     pub fn unfinished(&self, end: u64) -> impl Iterator<Item = Range<u64>> + '_ {
-        let mut from = self.mark;
+        let mut from = self.frontier;
         std::iter::from_fn(move || {
             from += self.finished_from(from);
             if from >= end {
@@ -133,7 +131,7 @@ impl FinishedSet {
         })
     }
 
-    /// Writes the set, with a version and a checksum: the version, the mark, the bitmap in the portable format of
+    /// Writes the set, with a version and a checksum: the version, the frontier, the bitmap in the portable format of
     /// Roaring bitmaps, and the CRC-32 of all that. Numbers are little-endian.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -141,7 +139,7 @@ impl FinishedSet {
         packed.optimize();
         let mut bytes = Vec::with_capacity(FRAME_BYTES + packed.serialized_size());
         bytes.push(FORMAT);
-        bytes.extend_from_slice(&self.mark.to_le_bytes());
+        bytes.extend_from_slice(&self.frontier.to_le_bytes());
         packed.serialize_into(&mut bytes).expect("a vector takes every byte");
         let sum = crc32fast::hash(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
@@ -164,25 +162,27 @@ impl FinishedSet {
         if *format != FORMAT {
             return Err(FinishedError::Format { found: *format, supported: FORMAT });
         }
-        let Some((mark, bitmap)) = rest.split_first_chunk::<8>() else { return Err(FinishedError::Short) };
-        let mark = u64::from_le_bytes(*mark);
+        let Some((frontier, bitmap)) = rest.split_first_chunk::<8>() else {
+            return Err(FinishedError::Short);
+        };
+        let frontier = u64::from_le_bytes(*frontier);
         let beyond = RoaringTreemap::deserialize_from(bitmap).map_err(FinishedError::Bitmap)?;
-        if beyond.min().is_some_and(|least| least < mark || (least == mark && mark < u64::MAX)) {
-            return Err(FinishedError::Mark);
+        if beyond.min().is_some_and(|least| least < frontier || (least == frontier && frontier < u64::MAX)) {
+            return Err(FinishedError::Frontier);
         }
-        Ok(Self { mark, beyond, unpacked: 0 })
+        Ok(Self { frontier, beyond, unpacked: 0 })
     }
 
-    /// Moves the mark over what is finished right behind it.
+    /// Moves the frontier over what is finished right behind it.
     fn advance(&mut self) {
-        let over = self.finished_from(self.mark);
+        let over = self.finished_from(self.frontier);
         if over > 0 {
-            self.mark += over;
-            self.beyond.remove_range(..self.mark);
+            self.frontier += over;
+            self.beyond.remove_range(..self.frontier);
         }
     }
 
-    /// How many numbers from this one on are finished beyond the mark, without a gap. It looks twice as far each time,
+    /// How many numbers from this one on are finished beyond the frontier, without a gap. It looks twice as far each time,
     /// then halves what it does not know.
     fn finished_from(&self, from: u64) -> u64 {
         let is_finished =
@@ -204,6 +204,14 @@ impl FinishedSet {
         known
     }
 
+    /// Packs the bitmap after so many insertions.
+    fn changed(&mut self) {
+        self.unpacked += 1;
+        if self.unpacked >= PACK_EVERY {
+            self.pack();
+        }
+    }
+
     fn pack(&mut self) {
         self.unpacked = 0;
         self.beyond.optimize();
@@ -213,7 +221,7 @@ impl FinishedSet {
 impl PartialEq for FinishedSet {
     /// Whether the same numbers are finished.
     fn eq(&self, other: &Self) -> bool {
-        self.mark == other.mark && self.beyond == other.beyond
+        self.frontier == other.frontier && self.beyond == other.beyond
     }
 }
 
@@ -221,6 +229,6 @@ impl Eq for FinishedSet {}
 
 impl fmt::Debug for FinishedSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FinishedSet(all below {}, and {} beyond)", self.mark, self.beyond.len())
+        write!(f, "FinishedSet(all below {}, and {} beyond)", self.frontier, self.beyond.len())
     }
 }

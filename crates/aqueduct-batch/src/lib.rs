@@ -8,7 +8,7 @@
 //!
 //! # The model
 //!
-//! A *batch* is a source that ends, functions over chunks of its items, and sinks. It runs on the engine of
+//! A *batch pipeline* is a source that ends, functions over chunks of its items, and sinks. It runs on the engine of
 //! `aqueduct-stream`, with everything that this gives. A *checkpoint* is a place that is kept by name: every 10 chunks, or
 //! after so many items, bytes or so much time ([`Every`]). The last so many are kept, and one where a run stopped on an
 //! item.

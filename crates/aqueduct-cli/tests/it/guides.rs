@@ -107,6 +107,11 @@ fn a_lookup_is_cached_as_its_page_says() {
 }
 
 #[test]
+fn a_batch_goes_on_as_its_page_says() {
+    follow(&Folder::bare(), "restart-a-batch.md");
+}
+
+#[test]
 fn the_example_of_the_page_about_cases_passes() {
     let folder = Folder::bare();
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();
