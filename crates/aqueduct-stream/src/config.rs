@@ -28,8 +28,8 @@ pub struct Options {
     pub window_bytes: usize,
     /// The most items in flight. Default 1,000,000.
     pub window_items: usize,
-    /// How much lies between two named checkpoints. Default 10 batches. A run that stops on an item or has used what it
-    /// may keeps one, too.
+    /// How much lies between two named checkpoints, and between the begin of a run and its first. Default 10 batches. A
+    /// run that stops on an item or has used what it may keeps one, too.
     pub checkpoint_interval: Every,
     /// Whether a commit ends where a checkpoint is due. Then checkpoints lie exactly as far apart as
     /// [`Options::checkpoint_interval`] says, and a commit is never longer than that. Default: a checkpoint comes with
