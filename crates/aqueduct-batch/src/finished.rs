@@ -93,16 +93,16 @@ impl FinishedSet {
         if numbers.is_empty() {
             return 0;
         }
-        let before = self.len();
-        if numbers.start == self.frontier {
-            self.frontier = numbers.end;
-            self.beyond.remove_range(..numbers.end);
-            self.advance();
-        } else {
-            self.beyond.insert_range(numbers);
+        if numbers.start > self.frontier {
+            let new = self.beyond.insert_range(numbers);
             self.changed();
+            return new;
         }
-        self.len() - before
+        let known = self.beyond.remove_range(..numbers.end);
+        let new = numbers.end - numbers.start - known;
+        self.frontier = numbers.end;
+        self.advance();
+        new
     }
 
     /// Finishes everything that is finished in another set, such as that of another worker.

@@ -349,20 +349,20 @@ async fn record_checkpoint(
     let positions = serde_json::to_string(&positions).map_err(text)?;
     let files = read::files(connection, &progress.pipeline).await?;
     let files = serde_json::to_string(&files).map_err(text)?;
-    sqlx::query(
+    let recorded = sqlx::query(
         "insert or replace into aqueduct_checkpoint (pipeline, name, epoch, at, positions, files, read, spawned,
          delivered, dead_lettered, skipped, absorbed, dropped, abandoned, in_flight, configuration)
          select pipeline, ?, epoch, ?, ?, ?, read, spawned, delivered, dead_lettered, skipped, absorbed, dropped,
-         abandoned, in_flight, configuration from aqueduct_pipeline where pipeline = ?",
+         abandoned, in_flight, configuration from aqueduct_pipeline where pipeline = ? returning *",
     )
     .bind(name)
     .bind(progress.at.0)
     .bind(positions)
     .bind(files)
     .bind(&progress.pipeline)
-    .execute(&mut *connection)
+    .fetch_one(&mut *connection)
     .await?;
-    seal::seal(connection, &progress.pipeline, name).await?;
+    seal::seal(connection, &progress.pipeline, name, &recorded).await?;
     retain::enforce(connection, &progress.pipeline, &progress.retention, progress.at).await?;
     Ok(())
 }

@@ -26,20 +26,15 @@ const NUMBERS: [&str; 11] = [
 /// The columns with texts.
 const TEXTS: [&str; 4] = ["name", "positions", "files", "configuration"];
 
-/// Gives a checkpoint that was just recorded its checksum. It is read back first, so that the sum is over what a reader
-/// gets.
+/// Gives a checkpoint that was just recorded its checksum, over the row as SQLite gave it back.
 pub(super) async fn seal(
     connection: &mut SqliteConnection,
     pipeline: &str,
     name: &str,
+    recorded: &SqliteRow,
 ) -> Result<(), sqlx::Error> {
-    let row = sqlx::query("select * from aqueduct_checkpoint where pipeline = ? and name = ?")
-        .bind(pipeline)
-        .bind(name)
-        .fetch_one(&mut *connection)
-        .await?;
     sqlx::query("update aqueduct_checkpoint set checksum = ? where pipeline = ? and name = ?")
-        .bind(i64::from(checksum(&row)?))
+        .bind(i64::from(checksum(recorded)?))
         .bind(pipeline)
         .bind(name)
         .execute(connection)
