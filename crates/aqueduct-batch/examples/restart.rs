@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p aqueduct-batch --example restart`
 
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
+
 use aqueduct_batch::{Batch, OnError, Report, Resume};
 use aqueduct_stream::{JsonlSink, Options, RunFailure, StageError};
 use serde::{Deserialize, Serialize};
@@ -34,7 +36,6 @@ fn batch(folder: &std::path::Path) -> Batch {
         .dir(folder.join("checkpoints"))
 }
 
-#[expect(clippy::print_stdout, reason = "an example shows what happens")]
 fn tell(what: &str, report: &Report) {
     println!(
         "{what}: {} done, {} set aside, {} calls, {} of them halved, {} checkpoints",
@@ -61,11 +62,6 @@ async fn main() -> Result<(), RunFailure> {
     tell(&format!("back to item {}", third.counts.read), &batch(place).resume(resume).run().await?);
 
     let lines = std::fs::read_to_string(place.join("enriched.jsonl")).unwrap_or_default().lines().count();
-    tell_lines(lines);
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "an example shows what happens")]
-fn tell_lines(lines: usize) {
     println!("{lines} results, each once");
+    Ok(())
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use aqueduct_batch::{Batch, Every, OnError, Pace, SIZE};
 use aqueduct_core::Shutdown;
 use aqueduct_stream::{Ended, Options, ProgressSnapshot, SqliteSink, StageError};
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::support::{Folder, Number, words};
@@ -172,4 +172,16 @@ fn pace_says_how_long_the_rest_takes() {
     assert_eq!(Pace::new(10, Duration::from_secs(1), 20, Some(10)).left, Some(Duration::ZERO));
     let now = ProgressSnapshot { read: 30, read_bytes: 300, total_bytes: 400, ..ProgressSnapshot::default() };
     assert_eq!(Pace::of(&now, Duration::from_secs(3)).left, Some(Duration::from_secs(1)));
+}
+
+#[test]
+fn everything_public_can_be_sent_and_shown() {
+    fn check<T: Send + std::fmt::Debug>() {}
+    check::<Batch>();
+    check::<aqueduct_batch::Report>();
+    check::<aqueduct_batch::FinishedSet>();
+    check::<aqueduct_batch::FinishedError>();
+    check::<aqueduct_batch::SkipLimitReached>();
+    check::<Pace>();
+    check::<Every>();
 }
