@@ -2,12 +2,12 @@
 //!
 //! Workload: batches of 50 numbers through a chunk function that takes 10 ms, eight at once, as a service would; and one
 //! that takes no time, where nothing hides what a commit costs. With a checkpoint every 10 batches, and with the same
-//! commits and none. In turns, 15 pairs, the median of the ratios. Then 10,000,000,000 numbers in leases of 1,000, held by
-//! 1,000 workers that end in any order, one number in 10,000 never finished and the first one neither, so that the frontier
-//! cannot move: in one sequence, and in 64 partitions of their own. Seeded.
+//! commits and none. In turns, 15 pairs; the fastest of each, since others work on the machine. Then 10,000,000,000 numbers
+//! in leases of 1,000, held by 1,000 workers that end in any order, one number in 10,000 never finished and the first one
+//! neither, so that the frontier cannot move: in one sequence, and in 64 partitions of their own. Seeded.
 //!
 //! A good answer: at most 2 % where a call takes time; at most 100 MB, alike for both layouts. The memory is that of the
-//! process, and so at most that of the set.
+//! whole process, so the set has less.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -33,6 +33,7 @@ fn main() -> Result<(), Failure> {
         ("% that checkpoints cost, calls of no time, for comparison", 60_000, Duration::ZERO),
     ] {
         let mut ratios = Vec::new();
+        let mut fastest = [Duration::MAX; 2];
         for pair in 0..15 {
             let mut both = [Duration::ZERO; 2];
             // Which goes first changes from pair to pair.
@@ -40,21 +41,25 @@ fn main() -> Result<(), Failure> {
                 let folder = tempfile::tempdir()?;
                 both[turn] = runtime.block_on(once(folder.path(), items, work, turn == 0))?;
             }
+            for (fastest, one) in fastest.iter_mut().zip(both) {
+                *fastest = one.min(*fastest);
+            }
             ratios.push(both[0].as_secs_f64() / both[1].as_secs_f64());
         }
         ratios.sort_by(f64::total_cmp);
         let (low, middle, high) = (ratios[3], ratios[ratios.len() / 2], ratios[11]);
         let percent = |ratio: f64| 100.0 * (ratio - 1.0);
-        println!("{name:<66} {:>12.2}", percent(middle));
+        println!("{name:<66} {:>12.2}", percent(fastest[0].as_secs_f64() / fastest[1].as_secs_f64()));
+        println!("{:<66} {:>12.2}", "  the median of the pairs", percent(middle));
         println!("{:<66} {:>5.1} .. {:.1}", "  the middle half of the pairs", percent(low), percent(high));
     }
     for (name, partitions) in [("one sequence", 1), ("64 partitions", 64)] {
-        let (before, started) = (resident_bytes()?, Instant::now());
+        let started = Instant::now();
         let set = finish(10_000_000_000, partitions);
-        let grown = resident_bytes()?.saturating_sub(before);
+        let resident = resident_bytes()?;
         let encoded = set.encode();
         println!("{:<66} {:>12}", format!("numbers finished of ten billion, {name}"), set.len());
-        println!("{:<66} {:>12.1}", "  MB of memory, at most 100", mb(grown));
+        println!("{:<66} {:>12.1}", "  MB of memory, at most 100", mb(resident));
         println!("{:<66} {:>12.1}", "  MB encoded", mb(encoded.len()));
         println!("{:<66} {:>12.1}", "  s for all of it", started.elapsed().as_secs_f64());
         assert!(FinishedSet::decode(&encoded)? == set);

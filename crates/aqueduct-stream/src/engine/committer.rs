@@ -209,9 +209,8 @@ impl Committer {
     }
 
     /// Whether enough has been done since the last checkpoint for another one.
-    fn is_interval_over(&self, since: &Since) -> bool {
-        let options = &self.shared.options;
-        options.checkpoint_interval.is_over(since, options.clock.now(), self.revisions.len() as u64)
+    fn is_interval_over(&self, since: &Since, now: Instant) -> bool {
+        self.shared.options.checkpoint_interval.is_over(since, now, self.revisions.len() as u64)
     }
 
     /// Adds an epoch to what was done since the last checkpoint, and tells whether it gets one. One that a run ends with
@@ -219,18 +218,20 @@ impl Committer {
     fn is_checkpoint(&self, epoch: &[Finished], since: &mut Since) -> bool {
         epoch.iter().for_each(|batch| since.add(batch.chunk.items, batch.chunk.weight));
         let stops = epoch.iter().filter_map(|batch| batch.results.as_ref()).any(|done| done.stop.is_some());
-        let checkpoint = stops || self.is_interval_over(since);
+        let now = self.shared.options.clock.now();
+        let checkpoint = stops || self.is_interval_over(since, now);
         if checkpoint {
-            *since = Since::new(self.shared.options.clock.now());
+            *since = Since::new(now);
         }
         checkpoint
     }
 
     /// How many of these batches it takes to the next checkpoint, if there are enough.
     fn to_checkpoint(&self, ready: &[Finished], mut since: Since) -> Option<usize> {
+        let now = self.shared.options.clock.now();
         let reached = |batch: &Finished| {
             since.add(batch.chunk.items, batch.chunk.weight);
-            self.is_interval_over(&since)
+            self.is_interval_over(&since, now)
         };
         ready.iter().position(reached).map(|last| last + 1)
     }
