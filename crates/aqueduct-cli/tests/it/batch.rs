@@ -132,7 +132,9 @@ fn status_says_how_far_it_is_what_is_kept_and_what_is_damaged() {
         "update aqueduct_checkpoint set at = at + 1 where read = 40 returning null",
     );
     let text = folder.call(&["batch", "status"]).out;
-    for piece in ["  read 20\n", "  damaged: its checksum is ", "done: 49.4 % of the input", "in all: read 50, "] {
+    for piece in
+        ["  read 20\n", "  damaged: its checksum is ", "done: 49.4 % of the input", "in all: read 50, "]
+    {
         assert!(text.contains(piece), "{piece:?} is not in\n{text}");
     }
     assert!(folder.call(&["checkpoint", "ls"]).out.contains("damaged: its checksum is "));

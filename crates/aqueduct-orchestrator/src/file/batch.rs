@@ -37,7 +37,8 @@ pub(super) fn read<'t>(
     reader.check_keys(table, &[keys::BATCH_SECTION], &[]);
     let mut integer =
         |key| reader.written_integer(table, key).map(|value| written(inputs, table, key, value));
-    let (size, interval, keep) = (integer(&keys::SIZE), integer(&keys::EVERY_BATCHES), integer(&keys::KEPT_CHECKPOINTS));
+    let (size, interval, keep) =
+        (integer(&keys::SIZE), integer(&keys::EVERY_BATCHES), integer(&keys::KEPT_CHECKPOINTS));
     let items = integer(&keys::EVERY_ITEMS).map(|found| map(found, Every::Items));
     let bytes = integer(&keys::EVERY_BYTES).map(|found| map(found, Every::Bytes));
     let seconds = reader
