@@ -79,7 +79,7 @@ fn extent(spec: &PipelineSpec, partitions: &[PartitionState]) -> Option<(u64, u6
                 plain_length(&spec.folder.join(&part.name))?
             }
             SourceKind::Generator { count, .. } => (*count)?,
-            SourceKind::Stdin { .. } | SourceKind::Http(_) => return None,
+            SourceKind::Stdin { .. } | SourceKind::Http(_) | SourceKind::Queue(_) => return None,
         };
         all = (all.0 + done, all.1 + total);
     }
@@ -88,7 +88,8 @@ fn extent(spec: &PipelineSpec, partitions: &[PartitionState]) -> Option<(u64, u6
 
 /// How much was done at a checkpoint.
 fn done_at(spec: &PipelineSpec, checkpoint: &Checkpoint) -> Option<u64> {
-    let files = !matches!(spec.source.kind, SourceKind::Stdin { .. } | SourceKind::Http(_));
+    let files =
+        !matches!(spec.source.kind, SourceKind::Stdin { .. } | SourceKind::Http(_) | SourceKind::Queue(_));
     files.then(|| checkpoint.positions.iter().map(|then| done(&then.position)).sum()).flatten()
 }
 

@@ -111,9 +111,9 @@ pub use settings::{Origin, Ratio, Setting, SettingLine, Settings};
 pub use spec::{
     AllowanceSpec, BackendSpec, Balance, BatchSpec, CacheSpec, CachedSpec, ClientSpec, Concurrency, CsvSpec,
     ExecSpec, Feed, FilesSpec, Guarantee, HttpSinkSpec, HttpSourceSpec, HttpSpec, InnerSpec, KeptSpec,
-    Method, ModelShape, ModelSpec, OnError, Otherwise, Paging, PipelineSpec, QueueSinkSpec, QueueSourceSpec, RetrySpec, Scope,
-    SharedCacheSpec, SinkFormat, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind, StageSpec,
-    StandInSpec, StatusRange, Statuses, StdinSpec, Target,
+    Method, ModelShape, ModelSpec, OnError, Otherwise, Paging, PipelineSpec, QueueSinkSpec, QueueSourceSpec,
+    RetrySpec, Scope, SharedCacheSpec, SinkFormat, SinkKind, SinkSpec, SourceKind, SourceSpec, StageKind,
+    StageSpec, StandInSpec, StatusRange, Statuses, StdinSpec, Target,
 };
 pub use template::Template;
 pub use upkeep::{Upkeep, UpkeepError, hold};

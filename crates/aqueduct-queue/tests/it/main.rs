@@ -5,6 +5,7 @@
 mod capacity;
 mod dead_letters;
 mod dedup;
+mod fairness;
 mod groups;
 mod keys;
 mod kill;
