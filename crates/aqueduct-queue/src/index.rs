@@ -173,7 +173,7 @@ impl Index {
     /// Hands out the next message, if there is one: the tenant that is furthest behind, then what goes first in it.
     /// O(log t) in the tenants that have messages.
     pub(crate) fn grant(&mut self, lease: u64, now: Tick, until: Tick) -> Option<(Token, Entry)> {
-        let (mut entry, charged) = self.shares.take(self.ageing)?;
+        let (mut entry, charged) = self.shares.take(self.ageing, now)?;
         entry.attempts = entry.attempts.saturating_add(1);
         self.expiring.insert((until, entry.id));
         self.leased.insert(entry.id, Leased { entry, lease, began: now, until, charged });
@@ -181,8 +181,8 @@ impl Index {
     }
 
     /// The size of the message that would be handed out next.
-    pub(crate) fn next_bytes(&self) -> Option<u32> {
-        self.shares.peek(self.ageing).map(|entry| entry.bytes)
+    pub(crate) fn next_bytes(&self, now: Tick) -> Option<u32> {
+        self.shares.peek(self.ageing, now).map(|entry| entry.bytes)
     }
 
     /// Whether this lease holds.

@@ -88,7 +88,7 @@ impl Broker {
         while grants.held.len() < request.items_max {
             let lease_number = state.next_lease();
             let Some(found) = state.groups.get_mut(&group).filter(|found| !found.group.paused) else { break };
-            let size = found.index.next_bytes().map_or(0, |bytes| bytes as usize);
+            let size = found.index.next_bytes(now).map_or(0, |bytes| bytes as usize);
             if !grants.held.is_empty() && bytes.saturating_add(size) > request.bytes_max {
                 break;
             }

@@ -125,25 +125,45 @@ impl Shares {
         tenant.lines[usize::from(entry.priority.level())].push(entry);
         tenant.ready += 1;
         if tenant.ready == 1 {
-            // Whoever had nothing waiting saves nothing up, and what it has had too much it still owes.
-            tenant.had = tenant.had.max(virtual_now);
+            // Whoever had nothing waiting saves nothing up, and owes one of its messages at most: that its last one took
+            // unusually long is no reason to let the next one wait.
+            let owed_most = virtual_now.saturating_add(tenant.mean / u64::from(tenant.weight));
+            tenant.had = tenant.had.clamp(virtual_now, owed_most);
             let turn = (tenant.had, id);
             self.turns.insert(turn);
         }
         self.ready += 1;
     }
 
+    /// Whose turn it is: who has had least, but the quiet before the noisy. There are at most some twenty noisy ones, so
+    /// few are passed over.
+    fn next_turn(&self, now: Tick) -> Option<(u64, TenantId)> {
+        let first = *self.turns.first()?;
+        // Where tenants have weights, these alone decide.
+        if self.turns.len() == 1 || !self.weights.is_empty() {
+            return Some(first);
+        }
+        let leased = self.leased;
+        let recent = self.recent.at(now);
+        let is_quiet = |(_, id): &&(u64, TenantId)| {
+            self.tenants[id.0 as usize].as_ref().is_some_and(|tenant| !tenant.is_noisy(leased, recent, now))
+        };
+        Some(self.turns.iter().find(is_quiet).copied().unwrap_or(first))
+    }
+
     /// What goes next.
-    pub(super) fn peek(&self, ageing: Option<Duration>) -> Option<&Entry> {
-        let (_, id) = self.turns.first()?;
+    pub(super) fn peek(&self, ageing: Option<Duration>, now: Tick) -> Option<&Entry> {
+        let (_, id) = self.next_turn(now)?;
         let tenant = self.tenants[id.0 as usize].as_ref()?;
         tenant.lines[tenant.next_line(ageing)?].front()
     }
 
     /// Takes what goes next, and what its tenant was charged for it.
-    pub(super) fn take(&mut self, ageing: Option<Duration>) -> Option<(Entry, u64)> {
-        let (had, id) = self.turns.pop_first()?;
-        self.virtual_now = had;
+    pub(super) fn take(&mut self, ageing: Option<Duration>, now: Tick) -> Option<(Entry, u64)> {
+        let (had, id) = self.next_turn(now)?;
+        self.turns.remove(&(had, id));
+        // Neither a refund nor who was passed over puts the time back.
+        self.virtual_now = self.virtual_now.max(had);
         self.ready -= 1;
         self.leased += 1;
         let tenant = self.tenants[id.0 as usize].as_mut()?;
@@ -195,22 +215,19 @@ impl Shares {
     }
 
     pub(super) fn report(&self, now: Tick) -> Vec<TenantShare> {
-        let (all, leased) = (self.recent.at(now), self.leased);
-        let tenants = self.tenants.iter().flatten().filter(|tenant| {
+        let (recent, leased) = (self.recent.at(now), self.leased);
+        let is_there = |tenant: &&Tenant| {
+            // The first one has a message too many, so that it is never swept.
             tenant.ready + tenant.leased > 0 || tenant.messages > u64::from(tenant.name.is_empty())
-        });
+        };
+        let tenants = self.tenants.iter().flatten().filter(is_there);
         let others = tenants.clone().count() > 1;
-        let share = |tenant: &Tenant| {
-            let time_ratio = if all > 0.0 { tenant.recent.at(now) / all } else { 0.0 };
-            let many = tenant.leased >= NOISY_LEASED && tenant.leased as f64 > NOISY_RATIO * leased as f64;
-            let noisy = others && tenant.ready > 0 && (many || time_ratio > NOISY_RATIO);
-            TenantShare {
-                tenant: (&*tenant.name).into(),
-                ready: tenant.ready,
-                leased: tenant.leased,
-                time_ratio,
-                noisy,
-            }
+        let share = |tenant: &Tenant| TenantShare {
+            tenant: (&*tenant.name).into(),
+            ready: tenant.ready,
+            leased: tenant.leased,
+            time_ratio: if recent > 0.0 { tenant.recent.at(now) / recent } else { 0.0 },
+            noisy: others && tenant.is_noisy(leased, recent, now),
         };
         tenants.map(share).collect()
     }
@@ -311,6 +328,13 @@ impl Shares {
 }
 
 impl Tenant {
+    /// Whether it takes more than a tenth of the workers: now and at least so many, or over the last while. Two who do are both
+    /// noisy, and so equal again.
+    fn is_noisy(&self, leased: u64, recent: f64, now: Tick) -> bool {
+        let many = self.leased >= NOISY_LEASED && self.leased as f64 > NOISY_RATIO * leased as f64;
+        many || self.recent.at(now) > NOISY_RATIO * recent
+    }
+
     /// Which line goes first: the one whose front would be served first if each priority below the highest had
     /// published it so many ageings later. So nothing goes past a message that was published more than that after it.
     fn next_line(&self, ageing: Option<Duration>) -> Option<usize> {

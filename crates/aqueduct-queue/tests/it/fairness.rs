@@ -11,8 +11,10 @@ const WORKERS: usize = 8;
 const QUIET: u64 = 20;
 /// What a message takes on average; times are exponential.
 const WORK: Duration = Duration::from_millis(100);
-/// What the quiet tenants ask of the workers together.
-const LOAD: f64 = 0.6;
+/// What the quiet tenants ask of the workers together. Below six tenths hardly anybody waits alone, and no queue that does
+/// not interrupt work could keep to twice of it: with every worker busy, strict priority for all quiet messages waits
+/// 4.6 / (workers' rate - arrivals) at the 99th percentile.
+const LOAD: f64 = 0.7;
 const MESSAGES: usize = 10_000;
 const BACKLOG: usize = 100_000;
 
@@ -137,7 +139,7 @@ async fn tenants_with_much_to_do_get_equal_time_in_every_ten_seconds() {
             got = [0.0; 8];
             window += Duration::from_secs(10);
         }
-        if window > Duration::from_secs(200) {
+        if window > Duration::from_secs(100) {
             break;
         }
     }
