@@ -61,6 +61,7 @@ fn script(spec: &StandInSpec, folder: &Path) -> Result<Script, Box<dyn std::erro
     let tail = (spec.tail.get() > 0.0).then_some((spec.tail.get(), spec.tail_latency));
     let mut script = Script::builder()
         .hosts(spec.hosts)
+        .records(spec.records)
         .latency(Latency { typical: spec.latency, tail })
         .errors(spec.errors.get())
         .pages(pages)

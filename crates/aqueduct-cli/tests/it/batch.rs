@@ -198,3 +198,49 @@ fn after_a_kill_at_most_one_interval_is_done_again_and_nothing_is_lost_or_double
     assert!(again <= kills as u64 * INTERVAL, "{again} items were done again after {kills} kills");
     assert!(again > 0, "no kill came in the middle of anything");
 }
+
+#[test]
+fn the_discovery_example_goes_on_behind_a_kill_and_behind_its_budget_and_back_to_a_checkpoint() {
+    let folder = Folder::bare();
+    let example = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/discovery");
+    folder.write("pipeline.toml", std::fs::read(example.join("pipeline.toml")).unwrap());
+    let rows = || {
+        let there = folder.at("organisations.db").exists();
+        let count = "select count(*) || '' from sqlite_master where name = 'organisations'";
+        if !there || folder.sql("organisations.db", count) == "0" {
+            return 0;
+        }
+        folder.sql("organisations.db", "select count(*) || '' from organisations").parse::<u64>().unwrap()
+    };
+    let mut run = folder.command(&["run", "pipeline.toml"]);
+    let mut run =
+        run.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    while rows() < 600 {
+        assert!(run.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::yield_now();
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let killed_at = rows();
+    assert!(killed_at < 3000, "{killed_at}");
+
+    let call = folder.run(&["-o", "json"]);
+    assert_eq!(call.code, 75, "{call:?}");
+    let closing = call.json();
+    assert!(closing["exhausted"].as_str().unwrap().starts_with("the budget enrichments is used up"), "{closing}");
+    // What the killed run had answered for was in the journal, and was not asked for again.
+    assert!(closing["delivered"].as_u64().unwrap() >= 3000, "{closing}");
+    assert_eq!(rows(), killed_at + closing["delivered"].as_u64().unwrap());
+
+    assert_eq!(folder.run(&[]).code, 0);
+    assert_eq!(
+        folder.sql("organisations.db", "select count(*) || ' ' || count(distinct id) from organisations"),
+        "5000 5000"
+    );
+    assert_eq!(folder.run(&[]).code, 4);
+    let status = folder.call(&["batch", "status", "-o", "json"]).json();
+    assert_eq!(status["batch_processing"]["default_batch_size"], 50, "{status}");
+    let call = folder.run(&["--resume", "newest", "-o", "json"]);
+    assert_eq!(call.code, 0, "{call:?}");
+    assert_eq!(rows(), 5000);
+}

@@ -29,6 +29,7 @@ pub(super) fn read(
     let pages =
         if wants(&keys::STAND_IN_PAGES) { Some(reader.text(table, &keys::STAND_IN_PAGES)?) } else { None };
     let hosts = reader.integer(table, &keys::STAND_IN_HOSTS);
+    let records = reader.integer(table, &keys::STAND_IN_RECORDS);
     let errors = reader.number(table, &keys::ERRORS_RATIO).map(Ratio::checked);
     let latency = reader.integer(table, &keys::LATENCY_MS).map(Duration::from_millis);
     let tail = reader.number(table, &keys::TAIL_RATIO).map(Ratio::checked);
@@ -42,6 +43,7 @@ pub(super) fn read(
         unless,
         pages,
         hosts: usize::try_from(hosts?).ok()?,
+        records: records?,
         errors: errors?,
         latency: latency?,
         tail: tail?,

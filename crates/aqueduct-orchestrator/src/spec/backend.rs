@@ -354,6 +354,8 @@ pub struct StandInSpec {
     pub pages: Option<Redacted>,
     /// How many servers there are. 1 to 64.
     pub hosts: usize,
+    /// How many records its list has.
+    pub records: u64,
     /// The share of calls that is answered 500 to 504.
     pub errors: Ratio,
     /// How long an answer takes.

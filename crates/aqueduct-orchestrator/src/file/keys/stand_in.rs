@@ -21,6 +21,12 @@ pub(in crate::file) const STAND_IN_HOSTS: Key = key(
     Absent::Integer(1),
     "how many servers there are; the hosts that are called are dealt out to them in the order of the file",
 );
+pub(in crate::file) const STAND_IN_RECORDS: Key = key(
+    "records",
+    Kind::Integer(0, 1_000_000_000),
+    Absent::Integer(10_000),
+    "how many records the list at `/list` has; they are those of every run",
+);
 pub(in crate::file) const ERRORS_RATIO: Key = key(
     "errors_ratio",
     Kind::Number(0.0, 1.0),
@@ -63,6 +69,7 @@ pub(in crate::file) const STAND_IN_SECTION: Section = Section {
         UNLESS,
         STAND_IN_PAGES,
         STAND_IN_HOSTS,
+        STAND_IN_RECORDS,
         ERRORS_RATIO,
         LATENCY_MS,
         TAIL_RATIO,
