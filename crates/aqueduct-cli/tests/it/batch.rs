@@ -227,7 +227,10 @@ fn the_discovery_example_goes_on_behind_a_kill_and_behind_its_budget_and_back_to
     let call = folder.run(&["-o", "json"]);
     assert_eq!(call.code, 75, "{call:?}");
     let closing = call.json();
-    assert!(closing["exhausted"].as_str().unwrap().starts_with("the budget enrichments is used up"), "{closing}");
+    assert!(
+        closing["exhausted"].as_str().unwrap().starts_with("the budget enrichments is used up"),
+        "{closing}"
+    );
     // What the killed run had answered for was in the journal, and was not asked for again.
     assert!(closing["delivered"].as_u64().unwrap() >= 3000, "{closing}");
     assert_eq!(rows(), killed_at + closing["delivered"].as_u64().unwrap());

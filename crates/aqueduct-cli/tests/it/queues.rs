@@ -154,3 +154,73 @@ fn wrong_keys_of_queues_are_told_at_their_place() {
     folder.write("pipeline.toml", WORK.replace("until = \"empty\"", "until = \"empty\"\ntopics = \"a.>.b\""));
     folder.call(&["check"]).fails(78, &["topics is \"a.>.b\", allowed is words with points in between"]);
 }
+
+#[test]
+fn a_run_that_stood_still_for_longer_than_its_leases_does_nothing_twice() {
+    let folder = folder(3000);
+    assert_eq!(folder.run(&[]).code, 0);
+    let lease = "until = \"empty\"\nlease_seconds = 0.02";
+    folder.write("work.toml", WORK.replace("until = \"empty\"", lease).replace("item.n != 13", "true"));
+    let mut run = folder.command(&["run", "work.toml", "-o", "json", "--set", "run.batch_size=10"]);
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let rows = |folder: &Folder| {
+        let table = "select count(*) || '' from sqlite_master where name = 'items'";
+        let made = folder.at("out.db").exists() && folder.sql("out.db", table) == "1";
+        if made { folder.sql("out.db", "select count(*) || '' from items").parse().unwrap() } else { 0_u64 }
+    };
+    let clock = aqueduct_core::Clock::system();
+    for part in 1..4 {
+        while rows(&folder) < part * 300 && run.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        if run.try_wait().unwrap().is_some() {
+            break;
+        }
+        crate::run::signal(run.id(), "-STOP");
+        let stopped = clock.now();
+        // Five leases long.
+        while clock.now().since(stopped) < std::time::Duration::from_millis(100) {
+            std::thread::yield_now();
+        }
+        crate::run::signal(run.id(), "-CONT");
+    }
+    let call = crate::support::Call::of(run.wait_with_output().unwrap());
+    assert_eq!(call.code, 0, "{call:?}");
+    let sums = "select count(*) || ' ' || count(distinct n) || ' ' || sum(n) from items";
+    assert_eq!(folder.sql("out.db", sums), "3000 3000 4498500");
+    assert_eq!(folder.call(&["run", "work.toml"]).code, 4);
+}
+
+#[test]
+fn a_queue_that_is_full_holds_the_pipeline_back_until_it_is_asked_to_stop() {
+    let folder = folder(100);
+    folder.write("pipeline.toml", FEED.replace("queue = \"work\"", "queue = \"work\"\nitems_max = 40"));
+    let small = ["run", "pipeline.toml", "--set", "run.batch_size=10", "--set", "run.epoch_batches=1"];
+    let mut run = folder.command(&small);
+    let mut run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Its ledger says how far it is; with forty messages in the queue it goes no further.
+    let committed = || {
+        let folder = &folder;
+        let status = folder.call(&["status", "-o", "json"]);
+        serde_json::from_str::<serde_json::Value>(&status.out)
+            .ok()
+            .and_then(|status| status["delivered"].as_u64())
+    };
+    while committed().unwrap_or(0) < 40 {
+        assert!(run.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::yield_now();
+    }
+    assert!(run.try_wait().unwrap().is_none(), "it has ended");
+    crate::run::signal(run.id(), "-INT");
+    crate::run::signal(run.id(), "-INT");
+    let call = crate::support::Call::of(run.wait_with_output().unwrap());
+    assert!(!call.err.is_empty() && call.code != 0, "{call:?}");
+    assert_eq!(committed(), Some(40));
+    // Room comes about, and what is left goes on.
+    folder.write("work.toml", WORK.replace("item.n != 13", "true"));
+    assert_eq!(folder.call(&["run", "work.toml"]).code, 0);
+    folder.write("pipeline.toml", FEED);
+    assert_eq!(folder.run(&[]).code, 0);
+    assert_eq!(folder.call(&["run", "work.toml"]).code, 0);
+    assert_eq!(folder.sql("out.db", "select count(*) || ' ' || sum(n) from items"), "100 4950");
+}

@@ -33,6 +33,9 @@ pub(crate) struct QueueSink {
 /// How many messages are published at once: one sync for all of them, and far less than a queue holds.
 const BATCH: usize = 1000;
 
+/// How long a run that was asked to end waits for room. What has none by then is read again by the next run.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
 impl QueueSink {
     pub(crate) fn new(
         spec: QueueSinkSpec,
@@ -65,7 +68,8 @@ impl QueueSink {
         builder.build().map_err(|error| self.remote(error))
     }
 
-    /// Publishes what waits, and waits for room as long as nobody stops the run.
+    /// Publishes what waits, and waits for room: for ever while the run goes on, a little when it drains. A message that
+    /// was published by a call that was given up has its dedup id already.
     fn publish(&mut self) -> Result<(), SinkError> {
         let Some((queue, runtime)) = self.open.clone() else {
             return Err(self.remote(StageError::new(ErrorClass::Internal, "the sink was not opened")));
@@ -74,12 +78,18 @@ impl QueueSink {
         while !self.waiting.is_empty() {
             let rest = self.waiting.split_off(size.min(self.waiting.len()));
             let batch = std::mem::replace(&mut self.waiting, rest);
-            let mut shutdown = self.shutdown.clone();
+            let (mut drains, mut stops) = (self.shutdown.clone(), self.shutdown.clone());
             let published = runtime.block_on(async {
+                let again = batch.clone();
+                let published = tokio::select! {
+                    biased;
+                    published = queue.publish_all(batch, Duration::MAX) => return Some(published),
+                    () = drains.reached(Phase::Draining) => queue.publish_all(again, DRAIN_WAIT),
+                };
                 tokio::select! {
                     biased;
-                    published = queue.publish_all(batch, Duration::MAX) => Some(published),
-                    () = shutdown.reached(Phase::Stopping) => None,
+                    published = published => Some(published),
+                    () = stops.reached(Phase::Stopping) => None,
                 }
             });
             match published {
