@@ -11,6 +11,7 @@ mod dlq;
 mod explain;
 mod init;
 mod preview;
+mod queue;
 mod run;
 mod shell;
 mod stand_in;
@@ -39,6 +40,7 @@ pub(crate) async fn run(flags: Flags) -> Exit {
         Command::Checkpoint(flags) => checkpoint::checkpoint(flags).await,
         Command::Batch(flags) => batch::batch(flags).await,
         Command::Cache(flags) => cache::cache(flags).await,
+        Command::Queue(flags) => queue::queue(flags).await,
         Command::Clean(flags) => clean::clean(flags).await,
         Command::Test(flags) => test::test(flags).await,
         Command::Store(flags) => store::store(flags).await,
@@ -92,4 +94,9 @@ fn print_config_errors(errors: &ConfigErrors) {
     for error in errors {
         output::message(&format!("error: {error}\n"));
     }
+}
+
+/// Item data never moves the cursor of a terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

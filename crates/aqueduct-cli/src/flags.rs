@@ -5,6 +5,7 @@ mod cache;
 mod cases;
 mod demo;
 mod letters;
+mod queue;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ pub(crate) use self::cache::{Cache, Invalidate};
 pub(crate) use self::cases::Test;
 pub(crate) use self::demo::{Demo, DemoBackend, DemoPart};
 pub(crate) use self::letters::{Edit, Export, Letters, Purge, Replay};
+pub(crate) use self::queue::{
+    Publish, Queue, QueueFile, QueueGroup, QueuePeek, QueuePurge, QueueRedrive, Repair, cause_name,
+};
 pub(crate) use self::upkeep::{Checkpoint, Clean, NEWEST, Store};
 
 /// Moves items from a source through stages into sinks, each exactly once.
@@ -56,6 +60,9 @@ pub(crate) enum Command {
     /// Tells what the cache of a pipeline has saved, and takes away what is in it
     #[command(subcommand)]
     Cache(Cache),
+    /// Looks into a file of queues, puts messages into it, and mends it
+    #[command(subcommand)]
+    Queue(Queue),
     /// Removes what a pipeline does not need any more; with --all everything, so that it starts over
     Clean(Clean),
     /// Looks after what a pipeline has stored

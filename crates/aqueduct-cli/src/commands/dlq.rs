@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use self::read::Pages;
-use super::load;
+use super::{load, one_line};
 use crate::exit::Exit;
 use crate::flags::{Dlq, Format, Letters, Look};
 use crate::output;
@@ -176,11 +176,6 @@ fn print_whole(letter: &Letter) {
         output::data_line(&format!("          at byte {offset} of the input, SHA-256 {sha256}"));
     }
     output::data_line(&one_line(&original.text));
-}
-
-/// Item data never moves the cursor of a terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 
 fn shown(letter: DeadLetter) -> Letter {

@@ -132,8 +132,8 @@ pub(crate) struct Replay {
     pub(crate) output: Output,
 }
 
-/// Reads a rate: items a second.
-fn rate(text: &str) -> Result<f64, String> {
+/// Reads a rate: letters a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate >= 0.001 => Ok(rate),
         _ => Err("a rate is a number of letters a second, at least 0.001".to_owned()),
