@@ -16,6 +16,7 @@ mod faults;
 mod flow;
 mod guides;
 mod journal;
+mod queue_commands;
 mod queues;
 mod reference;
 mod run;
