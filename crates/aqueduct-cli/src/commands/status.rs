@@ -158,6 +158,10 @@ pub(super) fn position(position: &Position) -> serde_json::Value {
 pub(super) fn place(position: Option<&serde_json::Value>) -> String {
     match position {
         None => "nothing committed yet".to_owned(),
+        // A queue knows what is next; the ledger only knows what is done.
+        Some(position) if position.get("consumed").is_some() => {
+            "see what is left with: aqueduct queue ls".to_owned()
+        }
         Some(position) if position["offset"].is_null() => format!("item {} comes next", position["next"]),
         Some(position) => format!("byte {}, line {} comes next", position["offset"], position["line"]),
     }
