@@ -109,6 +109,9 @@ fn a_lookup_is_cached_as_its_page_says() {
 #[test]
 fn a_batch_goes_on_as_its_page_says() {
     follow(&Folder::bare(), "restart-a-batch.md");
+}
+
+#[test]
 fn a_queue_between_pipelines_does_what_its_page_says() {
     follow(&Folder::bare(), "queue-between-pipelines.md");
 }
