@@ -1,0 +1,101 @@
+//! The one task of a pool that waits for times: retries that are due, deadlines, graces.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use aqueduct_core::Instant;
+
+use super::{Control, Crew, End, Shared};
+use crate::cancel::Why;
+
+/// How long after the system gave no thread it is asked again.
+const THREAD_AGAIN: Duration = Duration::from_secs(1);
+
+/// Stops the pool when its keeper is gone, which happens with the runtime: nobody would keep its deadlines.
+struct Keeper<W: Crew>(Weak<Shared<W>>);
+
+impl<W: Crew> Drop for Keeper<W> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.stop();
+        }
+    }
+}
+
+pub(super) async fn keep<W: Crew>(shared: Weak<Shared<W>>) {
+    let keeper = Keeper(shared);
+    loop {
+        let Some(shared) = keeper.0.upgrade() else { return };
+        // A job's own drop may run in here, and must not end the keeper.
+        let next = catch_unwind(AssertUnwindSafe(|| shared.tick())).unwrap_or(Tick::At(shared.clock.now()));
+        match next {
+            Tick::Over => return,
+            Tick::Idle => shared.keeper.notified().await,
+            Tick::At(next) => {
+                tokio::select! {
+                    () = shared.keeper.notified() => {}
+                    () = shared.clock.sleep(next.since(shared.clock.now())) => {}
+                }
+            }
+        }
+    }
+}
+
+/// When the keeper is wanted next.
+enum Tick {
+    At(Instant),
+    /// When it is told.
+    Idle,
+    /// The pool has stopped, and nothing runs.
+    Over,
+}
+
+impl<W: Crew> Shared<W> {
+    /// Does everything that is due.
+    fn tick(self: &Arc<Self>) -> Tick {
+        let now = self.clock.now();
+        let mut told = Vec::new();
+        let mut state = self.lock();
+        while let Some(first) = state.delayed.first_entry() {
+            if first.key().0 > now {
+                break;
+            }
+            let entry = first.remove();
+            state.wait(entry, now);
+        }
+        while let Some(first) = state.due.first_entry() {
+            if first.key().0 > now {
+                break;
+            }
+            let place = first.remove();
+            let running = state.running.get(&place.1).map(|running| running.cancel.is_cancelled());
+            match running {
+                Some(true) => told.extend(self.abandon(&mut state, place)),
+                Some(false) => {
+                    self.ask_to_end(&mut state, place, Why::Late, now);
+                }
+                None => told.extend(self.withdraw(&mut state, place, End::Late { abandoned: false })),
+            }
+        }
+        let mut next = [state.delayed.keys().next(), state.due.keys().next()]
+            .into_iter()
+            .flatten()
+            .map(|(at, _)| *at)
+            .min();
+        let over = state.stopped && state.is_idle();
+        W::kick(self, state);
+        if W::lacks_threads(&self.lock(), &self.config) {
+            let again = now.after(THREAD_AGAIN);
+            next = Some(next.map_or(again, |next| next.min(again)));
+        }
+        for told in told {
+            told.now();
+        }
+        match next {
+            _ if over => Tick::Over,
+            Some(next) => Tick::At(next),
+            None => Tick::Idle,
+        }
+    }
+}
