@@ -8,6 +8,8 @@ use aqueduct_retry::Ended;
 
 pub use aqueduct_core::ConfigError;
 
+use crate::worker::RunReport;
+
 /// Why a pool could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -157,5 +159,28 @@ impl<E: Classified> Classified for JobError<E> {
             Self::Failed { error, .. } => error.retry_after(),
             _ => None,
         }
+    }
+}
+
+/// Why a worker ended without being asked to.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RunError {
+    /// The store of the queue was closed under it. What it had not settled comes again when the store is opened.
+    #[error("run the worker: its queue is closed")]
+    Closed(Box<RunReport>),
+}
+
+impl RunError {
+    /// What the run has done.
+    #[must_use]
+    pub fn report(&self) -> &RunReport {
+        let Self::Closed(report) = self;
+        report
+    }
+}
+
+impl Classified for RunError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Cancelled
     }
 }

@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 pub use cpu::CpuPool;
 pub use io::IoPool;
 pub use ticket::Ticket;
-pub(crate) use ticket::{End, Reply};
+pub(crate) use ticket::{Canceller, End, Reply};
 
 /// What both kinds of pool have in common. Cheap to clone; when the last clone of a pool is gone, its jobs are
 /// cancelled.

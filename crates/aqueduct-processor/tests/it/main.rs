@@ -5,6 +5,9 @@
 mod accounts;
 mod cpu_pool;
 mod io_pool;
+mod limits;
+mod total_queue;
+mod worker;
 
 use std::time::Duration;
 

@@ -1,0 +1,65 @@
+//! How a worker behaves.
+
+use std::time::Duration;
+
+use aqueduct_core::ConfigError;
+use aqueduct_retry::{Growth, Jitter, Schedule};
+
+use crate::config::Config;
+use crate::limits::Limits;
+
+/// How a worker behaves. Checked when the worker is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerConfig {
+    /// Its pool. The size is how many messages it has at once; it reserves no more. Of the retry schedule nothing is
+    /// used: a message between two attempts is back in the queue.
+    pub pool: Config,
+    /// How long a message waits for its next attempt. How many attempts there are is the queue's to say; where this has
+    /// fewer, the message becomes a dead letter earlier. Default 1 s, twice as long each time, up to 5 min, half of it by
+    /// chance.
+    pub retry: Schedule,
+    /// The time that a handler has for one message. From 1 ms to a week; default none. A lease is not kept for longer.
+    pub message_time_max: Option<Duration>,
+    /// How long handlers may go on in a drain. From zero to an hour. Default 25 s: supervisors of processes kill after
+    /// 30 s.
+    pub grace: Duration,
+    /// What the run may use.
+    pub limits: Limits,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        let growth = Growth::Exponential { first: Duration::from_secs(1), factor: 2.0 };
+        let retry = Schedule::builder(growth)
+            .jitter(Jitter::Equal)
+            .retries_max(u32::MAX)
+            .delay_max(Duration::from_mins(5))
+            .elapsed_max(Duration::from_hours(24))
+            .build();
+        Self {
+            pool: Config { name: "worker".into(), ..Config::default() },
+            // It is within its ranges.
+            retry: retry.unwrap_or_default(),
+            message_time_max: None,
+            grace: Duration::from_secs(25),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl WorkerConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(time) = self.message_time_max {
+            let week = Duration::from_hours(7 * 24);
+            ConfigError::check("message_time_max", time, Duration::from_millis(1), week)?;
+        }
+        ConfigError::check("grace", self.grace, Duration::ZERO, Duration::from_hours(1))?;
+        self.limits.check()
+    }
+
+    /// The queue is what tries again.
+    pub(crate) fn pool_config(&self) -> Config {
+        let once = Schedule::builder(Growth::Constant { delay: Duration::ZERO }).retries_max(0).build();
+        Config { retry: once.unwrap_or_default(), ..self.pool.clone() }
+    }
+}
