@@ -184,3 +184,23 @@ impl Classified for RunError {
         ErrorClass::Cancelled
     }
 }
+
+/// Why a workload was not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The pool takes nothing more.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+}
+
+impl Classified for MapError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Config(error) => error.class(),
+            Self::Submit(error) => error.class(),
+        }
+    }
+}

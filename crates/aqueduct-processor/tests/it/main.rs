@@ -8,6 +8,7 @@ mod io_pool;
 mod limits;
 mod total_queue;
 mod worker;
+mod workload;
 
 use std::time::Duration;
 

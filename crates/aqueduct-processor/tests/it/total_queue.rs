@@ -29,10 +29,10 @@ type Done = Arc<Mutex<BTreeMap<u32, (u32, u32)>>>;
 
 const MESSAGES: u32 = 400;
 
-/// A handler by the number of its message: most succeed, others fail in each of the ways that there are.
-fn worker(queue: &Queue, size: usize, clock: &aqueduct_core::Clock, done: &Done) -> Worker {
+/// A handler, which has so many seconds, by the number of its message: most succeed, others fail in each of the ways that there are.
+fn worker(queue: &Queue, size: usize, seconds: u32, clock: &aqueduct_core::Clock, done: &Done) -> Worker {
     let done = Arc::clone(done);
-    let config = WorkerConfig { message_time_max: Some(SECOND * 4), ..config(size) };
+    let config = WorkerConfig { message_time_max: Some(SECOND * seconds), ..config(size) };
     Worker::io(queue.clone(), config, clock.clone(), move |work: Work| {
         let number: u32 = std::str::from_utf8(&work.message().body).unwrap().parse().unwrap();
         let (attempt, done) = (work.delivered.attempt, Arc::clone(&done));
@@ -64,7 +64,7 @@ async fn run(queue: &Queue, clock: &aqueduct_core::Clock, time: &ManualClock) ->
     let done: Done = Arc::default();
     for generation in 0.. {
         let workers: Vec<_> =
-            (1..=3).map(|size| Running::begin(worker(queue, size * 5, clock, &done))).collect();
+            (1..=3).map(|size| Running::begin(worker(queue, size * 5, 4, clock, &done))).collect();
         let until = clock.now().after(SECOND * 5);
         pass(time, || clock.now() >= until).await;
         for (index, running) in workers.into_iter().enumerate() {
@@ -119,4 +119,42 @@ async fn check(queues: Queues, clock: aqueduct_core::Clock, time: ManualClock) {
 async fn nothing_is_lost_or_done_twice_over_a_queue_in_memory() {
     let (clock, time) = manual();
     check(Queues::memory_with(clock.clone()), clock, time).await;
+}
+
+/// The same on the clock of the machine, in a file that is closed and opened again in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_done_twice_over_a_file_that_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("work.queue");
+    let clock = aqueduct_core::Clock::system();
+    let declared = || aqueduct_queue::Config::builder().attempts_max(3).build().unwrap();
+    let done: Done = Arc::default();
+    for life in 0..3 {
+        let queues = Queues::open_with(&path, clock.clone()).unwrap();
+        let queue = queues.declare("work", declared()).await.unwrap();
+        if life == 0 {
+            let messages = (0..MESSAGES).map(|number| Message::new(number.to_string())).collect();
+            queue.publish_all(messages, SECOND).await.unwrap();
+        }
+        let running = Running::begin(worker(&queue, 8, 1, &clock, &done));
+        loop {
+            let depth = queue.depth().await.unwrap();
+            let left = depth.ready + depth.delayed + depth.leased;
+            if left <= [200, 100, 0][life] {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        running.shutdown.stop();
+        let report = running.end().await.unwrap();
+        assert_eq!((report.unsettled, report.stale), (0, 0));
+        if life == 2 {
+            let depth = queue.depth().await.unwrap();
+            assert_eq!(depth.dead, u64::from(MESSAGES / 20 * 2));
+        }
+        queues.close().await.unwrap();
+    }
+    let done = done.lock().unwrap();
+    assert!(done.iter().all(|(number, (times, _))| *number < MESSAGES && *times == 1), "{done:?}");
+    assert_eq!(done.len(), usize::try_from(MESSAGES / 20 * 18).unwrap());
 }
