@@ -6,8 +6,10 @@ use std::time::Duration;
 use aqueduct_core::ConfigError;
 use aqueduct_retry::Schedule;
 
+use crate::metrics::Metrics;
+
 /// How a pool behaves. Checked when the pool is made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// What its threads are called, from 1 to 64 bytes. Default `pool`.
     pub name: Box<str>,
@@ -37,6 +39,8 @@ pub struct Config {
     /// How long jobs may wait without one of them being taken before [`Health`](crate::Health) is bad. From 1 ms to a
     /// week. Default 60 s; more than the longest job takes.
     pub stall_max: Duration,
+    /// Where it counts. Default nowhere; its [`Figures`](crate::Figures) are always there.
+    pub metrics: Option<Metrics>,
 }
 
 /// The longest that anything here is told to last.
@@ -58,6 +62,7 @@ impl Default for Config {
             cancel_grace: Duration::from_secs(5),
             abandoned_max: 16,
             stall_max: Duration::from_secs(60),
+            metrics: None,
         }
     }
 }

@@ -24,7 +24,6 @@ use crate::error::{StartError, SubmitError};
 use crate::figures::{Drained, Figures, Health};
 use crate::job::{Context, Job};
 use crate::line::{Line, Place, Waiting, rank};
-use crate::metrics::Metrics;
 
 pub use cpu::CpuPool;
 pub use io::IoPool;
@@ -61,7 +60,7 @@ impl Pool {
     ///
     /// [`StartError`]: a setting cannot be, or there is no runtime.
     pub fn io(config: Config, clock: Clock) -> Result<IoPool, StartError> {
-        IoPool::start(config, clock, None)
+        IoPool::start(config, clock)
     }
 
     /// Makes a pool for work that computes: threads of its own, one job a thread. Deadlines and retries are kept by a
@@ -71,7 +70,7 @@ impl Pool {
     ///
     /// [`StartError`]: a setting cannot be, there is no runtime, or the system gives no thread.
     pub fn cpu(config: Config, clock: Clock) -> Result<CpuPool, StartError> {
-        CpuPool::start(config, clock, None)
+        CpuPool::start(config, clock)
     }
 
     /// Lets another number of jobs run at once, from now on. What runs is finished all the same.
@@ -284,7 +283,6 @@ pub(crate) struct Shared<W> {
     config: Config,
     clock: Clock,
     handle: Handle,
-    metrics: Option<Metrics>,
     /// Room for jobs.
     room: Arc<Semaphore>,
     /// Wakes idle threads.
@@ -298,7 +296,7 @@ pub(crate) struct Shared<W> {
 // ---- Shared ----
 
 impl<W: Crew> Shared<W> {
-    fn start(config: Config, clock: Clock, metrics: Option<Metrics>) -> Result<Arc<Self>, StartError> {
+    fn start(config: Config, clock: Clock) -> Result<Arc<Self>, StartError> {
         config.check()?;
         let handle = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let now = clock.now();
@@ -325,7 +323,6 @@ impl<W: Crew> Shared<W> {
             config,
             clock,
             handle,
-            metrics,
             room,
             work: Condvar::new(),
             keeper: Notify::new(),
@@ -418,7 +415,7 @@ impl<W: Crew> Shared<W> {
         state.taken = now;
         if entry.attempts == 0 {
             entry.first_began = now;
-            if let Some(metrics) = &self.metrics {
+            if let Some(metrics) = &self.config.metrics {
                 metrics.waited(now.since(entry.submitted));
             }
         }
@@ -451,7 +448,7 @@ impl<W: Crew> Shared<W> {
         state.line.ended(running.key.as_ref(), running.bytes);
         let ran = now.since(running.since);
         state.figures.busy += ran;
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = &self.config.metrics {
             metrics.ran(ran);
         }
         let end = match (came, entry.cancel.why()) {
@@ -521,7 +518,7 @@ impl<W: Crew> Shared<W> {
             End::Late { .. } => figures.late += 1,
             End::Cancelled { .. } => figures.cancelled += 1,
         }
-        if let Some(metrics) = &self.metrics {
+        if let Some(metrics) = &self.config.metrics {
             metrics.ended(end);
         }
         if state.is_idle() {

@@ -154,6 +154,9 @@ impl<E: Classified> Classified for Refused<E> {
     }
 }
 
+/// The result of a part that runs, with its number.
+type Part<R, E> = BoxFuture<'static, (usize, Result<R, JobError<Refused<E>>>)>;
+
 impl CpuPool {
     /// Runs a function over the parts of a data set, several at once, and waits for all of them. A part that fails in
     /// passing is tried again as the pool's schedule says; one that fails for good fails alone. The pool may be resized
@@ -189,8 +192,7 @@ impl CpuPool {
         let function = Arc::new(function);
         let ranges: Vec<Range<usize>> = (0..count).map(|index| part(data.len(), count, index)).collect();
         let mut results: Vec<Option<Result<R, JobError<Refused<E>>>>> = (0..count).map(|_| None).collect();
-        let mut tickets: FuturesUnordered<BoxFuture<'static, (usize, Result<R, JobError<Refused<E>>>)>> =
-            FuturesUnordered::new();
+        let mut tickets: FuturesUnordered<Part<R, E>> = FuturesUnordered::new();
         let mut cancellers = Cancellers(Vec::new());
         let mut next = 0;
         let mut phase = Phase::Running;

@@ -12,7 +12,6 @@ use super::{Came, Control, Crew, Entry, Pool, Shared, State, Ticket, let_go, mes
 use crate::config::Config;
 use crate::error::{StartError, SubmitError};
 use crate::job::{Context, Job};
-use crate::metrics::Metrics;
 
 /// A pool for work that computes. Cheap to clone; see [`Pool`].
 #[derive(Clone)]
@@ -25,8 +24,8 @@ pub struct CpuPool {
 pub(super) struct CpuWork(Box<dyn FnMut(&Context) -> Came + Send>);
 
 impl CpuPool {
-    pub(super) fn start(config: Config, clock: Clock, metrics: Option<Metrics>) -> Result<Self, StartError> {
-        let shared = Shared::<CpuWork>::start(config, clock, metrics)?;
+    pub(super) fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let shared = Shared::<CpuWork>::start(config, clock)?;
         // From here on a failure below drops the pool, which ends the threads that were started.
         let pool = shared.pool();
         {
@@ -36,15 +35,6 @@ impl CpuPool {
             }
         }
         Ok(Self { pool, shared })
-    }
-
-    /// Makes a pool that counts.
-    ///
-    /// # Errors
-    ///
-    /// See [`Pool::cpu`].
-    pub fn with_metrics(config: Config, clock: Clock, metrics: Metrics) -> Result<Self, StartError> {
-        Self::start(config, clock, Some(metrics))
     }
 
     pub(super) fn pool(&self) -> &Pool {

@@ -14,7 +14,6 @@ use super::{Came, Control, Crew, Entry, Pool, Shared, State, Ticket, message, ti
 use crate::config::Config;
 use crate::error::{StartError, SubmitError};
 use crate::job::{Context, Job};
-use crate::metrics::Metrics;
 
 /// A pool for work that waits. Cheap to clone; see [`Pool`].
 #[derive(Clone)]
@@ -27,18 +26,9 @@ pub struct IoPool {
 pub(super) struct IoWork(Box<dyn FnMut(Context) -> BoxFuture<'static, Came> + Send>);
 
 impl IoPool {
-    pub(super) fn start(config: Config, clock: Clock, metrics: Option<Metrics>) -> Result<Self, StartError> {
-        let shared = Shared::start(config, clock, metrics)?;
+    pub(super) fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let shared = Shared::start(config, clock)?;
         Ok(Self { pool: shared.pool(), shared })
-    }
-
-    /// Makes a pool that counts.
-    ///
-    /// # Errors
-    ///
-    /// See [`Pool::io`].
-    pub fn with_metrics(config: Config, clock: Clock, metrics: Metrics) -> Result<Self, StartError> {
-        Self::start(config, clock, Some(metrics))
     }
 
     pub(super) fn pool(&self) -> &Pool {

@@ -45,7 +45,7 @@ struct Parts<T, E> {
 }
 
 impl<T, E: Classified> Answer<T, E> {
-    pub(crate) fn new() -> (Self, oneshot::Receiver<Result<T, JobError<E>>>) {
+    fn new() -> (Self, Receiver<T, E>) {
         let (sender, receiver) = oneshot::channel();
         (Self(Mutex::new(Parts { sender: Some(sender), last: None })), receiver)
     }
@@ -82,10 +82,13 @@ impl<T: Send, E: Send> Reply for Answer<T, E> {
     }
 }
 
+/// How a result comes.
+pub(super) type Receiver<T, E> = oneshot::Receiver<Result<T, JobError<E>>>;
+
 /// The result of a job, to be awaited. One that is dropped leaves the job alone.
 #[must_use = "the result of the job comes here"]
 pub struct Ticket<T, E> {
-    pub(super) receiver: oneshot::Receiver<Result<T, JobError<E>>>,
+    pub(super) receiver: Receiver<T, E>,
     pub(super) pool: Weak<dyn Control>,
     pub(super) place: Place,
 }
@@ -134,8 +137,8 @@ impl<T, E> std::fmt::Debug for Ticket<T, E> {
 }
 
 /// An answer and its ticket.
-pub(super) fn pair<T: Send + 'static, E: Classified + Send + 'static>()
--> (Arc<Answer<T, E>>, oneshot::Receiver<Result<T, JobError<E>>>) {
+pub(super) fn pair<T: Send + 'static, E: Classified + Send + 'static>() -> (Arc<Answer<T, E>>, Receiver<T, E>)
+{
     let (answer, receiver) = Answer::new();
     (Arc::new(answer), receiver)
 }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 
 /// How a worker behaves. Checked when the worker is made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct WorkerConfig {
     /// Its pool. The size is how many messages it has at once; it reserves no more. Of the retry schedule nothing is
     /// used: a message between two attempts is back in the queue.

@@ -55,6 +55,9 @@ enum Woken {
     Look,
 }
 
+/// A call for messages.
+type Reserving = BoxFuture<'static, Result<Vec<Delivery>, ReserveError>>;
+
 struct Run {
     worker: Worker,
     clock: Clock,
@@ -64,7 +67,7 @@ struct Run {
     held: HashMap<u64, Held>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// A call for messages, and by when it must have answered.
-    reserving: Option<(BoxFuture<'static, Result<Vec<Delivery>, ReserveError>>, Instant)>,
+    reserving: Option<(Reserving, Instant)>,
     reserve_from: Instant,
     to_settle: Vec<(Token, Settlement)>,
     /// How many settlements a call under way has.

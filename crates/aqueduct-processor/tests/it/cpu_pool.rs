@@ -163,7 +163,7 @@ async fn threads_come_and_go_with_the_size() {
     let (all, done) = (Arc::new(Barrier::new(3)), Arc::new(AtomicUsize::new(0)));
     for _ in 0..3 {
         let (all, done) = (Arc::clone(&all), Arc::clone(&done));
-        let _ = pool.try_submit(Job::default(), move |_| {
+        let _detached = pool.try_submit(Job::default(), move |_| {
             all.wait();
             done.fetch_add(1, Ordering::SeqCst);
             Ok::<_, Fault>(())

@@ -21,7 +21,7 @@ async fn blocked(config: Config) -> (IoPool, Arc<Semaphore>) {
     let pool = Pool::io(Config { size: 1, ..config }, Clock::system()).unwrap();
     let gate = Arc::new(Semaphore::new(0));
     let wait = Arc::clone(&gate);
-    let _ = pool
+    let _detached = pool
         .try_submit(Job::default(), move |_| {
             let wait = Arc::clone(&wait);
             async move {
@@ -37,7 +37,7 @@ async fn blocked(config: Config) -> (IoPool, Arc<Semaphore>) {
 /// Submits a job that notes its number.
 fn note(pool: &IoPool, job: Job, number: u32, notes: &Arc<Mutex<Vec<u32>>>) {
     let notes = Arc::clone(notes);
-    let _ = pool
+    let _detached = pool
         .try_submit(job, move |_| {
             notes.lock().unwrap().push(number);
             async { Ok::<_, Fault>(()) }
@@ -203,7 +203,7 @@ async fn what_has_waited_long_goes_before_what_is_more_urgent_and_came_later() {
     let pool = Pool::io(Config { ageing: Some(SECOND), ..sized(1) }, clock).unwrap();
     let gate = Arc::new(Semaphore::new(0));
     let wait = Arc::clone(&gate);
-    let _ = pool.try_submit(Job::default(), move |_| {
+    let _detached = pool.try_submit(Job::default(), move |_| {
         let wait = Arc::clone(&wait);
         async move {
             wait.acquire().await.unwrap().forget();
@@ -226,7 +226,7 @@ async fn jobs_of_one_key_run_one_after_the_other_and_hold_up_nobody_else() {
     let gate = Arc::new(Semaphore::new(0));
     let submit = |key: &str| {
         let gate = Arc::clone(&gate);
-        let _ = pool
+        let _detached = pool
             .try_submit(Job::default().with_key(key), move |_| {
                 let gate = Arc::clone(&gate);
                 async move {
@@ -277,7 +277,7 @@ async fn the_bytes_of_jobs_that_run_are_bounded_and_a_large_one_is_not_passed() 
     };
     assert_eq!(submit(101).unwrap_err(), SubmitError::TooLarge { bytes: 101, bytes_max: 100 });
     for bytes in [60, 90, 10] {
-        let _ = submit(bytes).unwrap();
+        let _detached = submit(bytes).unwrap();
     }
     until(|| pool.figures().running == 1).await;
     assert_eq!((pool.figures().bytes, pool.figures().waiting), (60, 2));
@@ -294,7 +294,7 @@ async fn another_size_counts_at_once_and_what_runs_is_finished() {
     let gate = Arc::new(Semaphore::new(0));
     for _ in 0..10 {
         let gate = Arc::clone(&gate);
-        let _ = pool.try_submit(Job::default(), move |_| {
+        let _detached = pool.try_submit(Job::default(), move |_| {
             let gate = Arc::clone(&gate);
             async move {
                 gate.acquire().await.unwrap().forget();
@@ -384,7 +384,7 @@ async fn health_is_bad_when_work_waits_and_nothing_is_taken() {
     let gate = Arc::new(Semaphore::new(0));
     for _ in 0..2 {
         let gate = Arc::clone(&gate);
-        let _ = pool.try_submit(Job::default(), move |_| {
+        let _detached = pool.try_submit(Job::default(), move |_| {
             let gate = Arc::clone(&gate);
             async move {
                 gate.acquire().await.unwrap().forget();

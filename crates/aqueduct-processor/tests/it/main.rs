@@ -6,6 +6,7 @@ mod accounts;
 mod cpu_pool;
 mod io_pool;
 mod limits;
+mod metrics;
 mod total_queue;
 mod worker;
 mod workload;

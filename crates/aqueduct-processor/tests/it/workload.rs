@@ -103,7 +103,7 @@ async fn the_report_says_where_the_time_went() {
     let WorkloadReport { total, busy, capacity, queue_wait_p50, queue_wait_p99, skew, bytes_high, .. } =
         run.await.unwrap().unwrap().report;
     assert_eq!((total, busy, capacity), (SECOND * 4, SECOND * 5, SECOND * 8));
-    assert_eq!((queue_wait_p50, queue_wait_p99), (SECOND * 0, SECOND));
+    assert_eq!((queue_wait_p50, queue_wait_p99), (std::time::Duration::ZERO, SECOND));
     assert!((skew - 1.8).abs() < 1e-9, "{skew}");
     assert_eq!(bytes_high, 2 * 100 * 8);
 }
