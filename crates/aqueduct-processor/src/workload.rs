@@ -259,7 +259,8 @@ struct Cancellers(Vec<Canceller>);
 
 impl Cancellers {
     fn cancel(&mut self) {
-        for canceller in self.0.drain(..) {
+        // The last ones first: a worker that becomes free must not find one that is to be left out.
+        for canceller in self.0.drain(..).rev() {
             canceller.cancel();
         }
     }

@@ -169,7 +169,7 @@ async fn threads_come_and_go_with_the_size() {
             Ok::<_, Fault>(())
         });
     }
-    until(|| done.load(Ordering::SeqCst) == 3).await;
+    until(|| done.load(Ordering::SeqCst) == 3 && pool.figures().done == 3).await;
     assert_eq!(pool.health().workers, 3);
     pool.resize(1).unwrap();
     let (stuck_one, go) = stuck(&pool, Job::default());

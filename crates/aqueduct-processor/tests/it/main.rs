@@ -5,6 +5,7 @@
 mod accounts;
 mod cpu_pool;
 mod io_pool;
+mod kills;
 mod limits;
 mod metrics;
 mod total_queue;
