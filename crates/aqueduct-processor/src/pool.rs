@@ -47,6 +47,24 @@ impl Drop for Owner {
     }
 }
 
+/// Looks at a pool and resizes it, and does not keep it alive.
+#[derive(Clone)]
+pub(crate) struct Watch(Arc<dyn Control>);
+
+impl Watch {
+    pub(crate) fn resize(&self, size: usize) -> Result<(), ConfigError> {
+        self.0.resize(size)
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        self.0.figures()
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.0.health()
+    }
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Pool").field(&self.figures()).finish()
@@ -92,6 +110,10 @@ impl Pool {
     #[must_use]
     pub fn health(&self) -> Health {
         self.0.control.health()
+    }
+
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.0.control))
     }
 
     /// Takes nothing new, and gives the jobs that it has so long to end, with their retries. Those that have not ended

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::error::{RunError, StartError};
 use crate::figures::Health;
-use crate::pool::{CpuPool, IoPool, Pool};
+use crate::pool::{CpuPool, IoPool, Pool, Watch};
 
 pub use config::WorkerConfig;
 pub use handler::Work;
@@ -60,12 +60,14 @@ struct HandleState {
     /// Since when the store of the queue answers with errors, or not at all.
     failing: Option<Instant>,
     last_error: Option<String>,
+    /// When it last took a message, while it has no free slot.
+    full_since: Option<Instant>,
 }
 
 /// What looks at a worker that runs, and resizes it. Cheap to clone.
 #[derive(Clone)]
 pub struct WorkerHandle {
-    pool: Pool,
+    pool: Watch,
     clock: Clock,
     stall_max: Duration,
     shared: Arc<Shared>,
@@ -74,11 +76,14 @@ pub struct WorkerHandle {
 /// Whether a worker gets on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerHealth {
-    /// Whether it does: its pool does, and the store of the queue has not failed for longer than
-    /// [`Config::stall_max`](crate::Config::stall_max).
+    /// Whether it does: its pool does, the store of the queue has not failed for longer than
+    /// [`Config::stall_max`](crate::Config::stall_max), and all slots have not been taken by the same messages for longer
+    /// than that.
     pub live: bool,
     /// The pool.
     pub pool: Health,
+    /// For how long no slot has become free, where none is.
+    pub stalled: Option<Duration>,
     /// For how long the store has failed.
     pub failing: Option<Duration>,
     /// What it said last, while it fails.
@@ -127,7 +132,7 @@ impl Worker {
     fn new(queue: Queue, config: WorkerConfig, clock: Clock, hands: Hands) -> Self {
         let identity = Identity(RandomState::new().hash_one(clock.wall()));
         let report = RunReport::new(identity);
-        let state = Mutex::new(HandleState { report, failing: None, last_error: None });
+        let state = Mutex::new(HandleState { report, failing: None, last_error: None, full_since: None });
         let shared = Arc::new(Shared { state, resized: Notify::new() });
         Self { queue, clock, config, hands, shared, identity }
     }
@@ -142,7 +147,7 @@ impl Worker {
     #[must_use]
     pub fn handle(&self) -> WorkerHandle {
         WorkerHandle {
-            pool: self.hands.pool().clone(),
+            pool: self.hands.pool().watch(),
             clock: self.clock.clone(),
             stall_max: self.config.pool.stall_max,
             shared: Arc::clone(&self.shared),
@@ -193,9 +198,12 @@ impl WorkerHandle {
     pub fn health(&self) -> WorkerHealth {
         let pool = self.pool.health();
         let state = self.shared.lock();
-        let failing = state.failing.map(|since| self.clock.now().since(since));
-        let live = pool.live && failing.is_none_or(|failing| failing <= self.stall_max);
-        WorkerHealth { live, pool, failing, last_error: state.last_error.clone() }
+        let now = self.clock.now();
+        let failing = state.failing.map(|since| now.since(since));
+        let stalled = state.full_since.map(|since| now.since(since));
+        let short = |time: Option<Duration>| time.is_none_or(|time| time <= self.stall_max);
+        let live = pool.live && short(failing) && short(stalled);
+        WorkerHealth { live, pool, stalled, failing, last_error: state.last_error.clone() }
     }
 
     /// What the run has done so far.

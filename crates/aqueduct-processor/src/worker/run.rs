@@ -69,6 +69,8 @@ struct Run {
     /// A call for messages, and by when it must have answered.
     reserving: Option<(Reserving, Instant)>,
     reserve_from: Instant,
+    /// When a message was last taken.
+    taken_at: Instant,
     to_settle: Vec<(Token, Settlement)>,
     /// How many settlements a call under way has.
     settling: usize,
@@ -102,6 +104,7 @@ pub(super) async fn run(worker: Worker, mut shutdown: ShutdownSignal) -> Result<
         events: FuturesUnordered::new(),
         reserving: None,
         reserve_from: now,
+        taken_at: now,
         to_settle: Vec::new(),
         settling: 0,
         settle_from: now,
@@ -276,7 +279,10 @@ impl Run {
             self.report.memory_high = usage::memory().map(|(_, high)| high);
             self.report.pool = self.worker.hands.pool().figures();
         }
-        self.worker.shared.lock().report = self.report.clone();
+        let free = self.free();
+        let mut state = self.worker.shared.lock();
+        state.report = self.report.clone();
+        state.full_since = (free == 0 && self.end.is_none()).then_some(self.taken_at);
     }
 
     // ---- Reserving ----
@@ -287,7 +293,7 @@ impl Run {
             self.failed("the store of the queue does not answer".to_owned());
         }
         let pool = self.worker.hands.pool();
-        let free = pool.health().workers.saturating_sub(self.held.len());
+        let free = self.free();
         if self.reserving.is_some() || now < self.reserve_from || free == 0 {
             return;
         }
@@ -296,6 +302,11 @@ impl Run {
         let queue = self.queue.clone();
         let call = async move { queue.reserve_many(free, bytes, POLL).await };
         self.reserving = Some((call.boxed(), now.after(POLL + ANSWER)));
+    }
+
+    /// How many handlers more can run.
+    fn free(&self) -> usize {
+        self.worker.hands.pool().health().workers.saturating_sub(self.held.len())
     }
 
     fn reserved(&mut self, result: Result<Vec<Delivery>, ReserveError>) {
@@ -344,6 +355,7 @@ impl Run {
             return;
         };
         let (now, lease) = (self.clock.now(), delivered.token.lease);
+        self.taken_at = now;
         self.leases.insert((now.after(delivered.lease / 3), lease));
         let held = Held { delivered, canceller: ticket.canceller(), began: now, stale: false };
         self.held.insert(lease, held);

@@ -99,6 +99,8 @@ async fn a_message_that_kills_its_process_is_set_aside_when_its_attempts_are_use
         deaths += 1;
         assert!(deaths <= 3, "it goes on for ever");
     }
+    // The first one comes again where the process died before its settlement was safe.
+    all.dedup();
     assert_eq!((deaths, all), (3, vec![1, 2]));
     let dead = open(&path, 3).await.peek(State::Dead, None, 10).await.unwrap();
     assert_eq!((dead.len(), &*dead[0].message.as_ref().unwrap().body), (1, &b"abort"[..]));

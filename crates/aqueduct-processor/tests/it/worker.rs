@@ -377,3 +377,60 @@ async fn each_start_has_another_name() {
     assert_ne!(worker(), worker());
     assert_eq!(worker().to_string().len(), "worker-".len() + 16);
 }
+
+#[tokio::test]
+async fn health_is_bad_when_all_slots_hang() {
+    let (clock, time) = manual();
+    let queue = queue(&clock, 3).await;
+    let never = |_: Work| std::future::pending::<Result<(), Fault>>();
+    let mut config = config(2);
+    config.pool.stall_max = SECOND * 30;
+    let running = Running::begin(Worker::io(queue, config, clock.clone(), never).unwrap());
+    until(|| running.handle.health().stalled.is_some()).await;
+    pass(&time, || clock.now().elapsed_since_start() >= SECOND * 30).await;
+    assert!(running.handle.health().live);
+    time.advance(SECOND);
+    assert!(!running.handle.health().live);
+    running.handle.resize(3).unwrap();
+    until(|| running.handle.report().taken == 3).await;
+    assert!(running.handle.health().live);
+    running.shutdown.stop();
+    assert_eq!(running.end().await.unwrap().released, 3);
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_cancels_its_handlers_also_while_somebody_looks_at_it() {
+    let (clock, _time) = manual();
+    let queue = queue(&clock, 1).await;
+    let held = Arc::new(());
+    let inside = Arc::clone(&held);
+    let worker = Worker::io(queue, config(1), clock, move |_: Work| {
+        let inside = Arc::clone(&inside);
+        async move {
+            std::future::pending::<()>().await;
+            drop(inside);
+            Ok::<_, Fault>(())
+        }
+    })
+    .unwrap();
+    let handle = worker.handle();
+    let run = tokio::spawn(worker.run(Shutdown::new().1));
+    until(|| Arc::strong_count(&held) == 3).await;
+    run.abort();
+    until(|| Arc::strong_count(&held) == 1).await;
+    assert_eq!(handle.report().pool.cancelled, 1);
+    assert!(!handle.health().live);
+}
+
+#[test]
+fn everything_public_may_go_to_other_threads() {
+    fn check<T: Send + Sync>() {}
+    check::<Worker>();
+    check::<WorkerHandle>();
+    check::<aqueduct_processor::IoPool>();
+    check::<aqueduct_processor::CpuPool>();
+    check::<aqueduct_processor::Pool>();
+    check::<aqueduct_processor::Ticket<u8, Fault>>();
+    check::<aqueduct_processor::Cancel>();
+    check::<aqueduct_processor::Mapped<u8, Fault>>();
+}
