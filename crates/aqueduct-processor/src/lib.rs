@@ -41,6 +41,8 @@
 //!   smaller and [`Pool::health`] says so.
 //! * A worker never has more messages than slots. Each one that it takes is settled, given back, or counted as stale or
 //!   unsettled. It delivers at least once: a lease is no lock, and [`Work::token`] is the fence.
+//! * A message that kills its process costs what runs beside it one attempt: on its next one it runs alone ([`Suspects`]),
+//!   until the queue sets it aside.
 //! * A store that fails is asked again, up to every 10 s, for as long as it takes; only its closing ends a worker. Health
 //!   turns bad meanwhile.
 //! * A drain ends within its grace and `cancel_grace`, and a worker's within twice the grace and `cancel_grace`, whatever
@@ -109,5 +111,7 @@ pub use job::{Context, Job};
 pub use limits::{Limit, Limits};
 pub use metrics::Metrics;
 pub use pool::{CpuPool, IoPool, Pool, Ticket};
-pub use worker::{Identity, RunEnd, RunReport, Work, Worker, WorkerConfig, WorkerHandle, WorkerHealth};
+pub use worker::{
+    Identity, RunEnd, RunReport, Suspects, Work, Worker, WorkerConfig, WorkerHandle, WorkerHealth,
+};
 pub use workload::{Mapped, Partition, PartitionError, Workload, WorkloadReport};

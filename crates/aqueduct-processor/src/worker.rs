@@ -20,7 +20,7 @@ use crate::error::{RunError, StartError};
 use crate::figures::Health;
 use crate::pool::{CpuPool, IoPool, Pool, Watch};
 
-pub use config::WorkerConfig;
+pub use config::{Suspects, WorkerConfig};
 pub use handler::Work;
 pub use report::{RunEnd, RunReport};
 

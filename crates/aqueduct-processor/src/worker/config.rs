@@ -23,8 +23,23 @@ pub struct WorkerConfig {
     /// How long handlers may go on in a drain. From zero to an hour. Default 25 s: supervisors of processes kill after
     /// 30 s.
     pub grace: Duration,
+    /// What is done about messages that may have killed their process. Default [`Suspects::Alone`].
+    pub suspects: Suspects,
     /// What the run may use.
     pub limits: Limits,
+}
+
+/// What is done about a message on a later attempt when this worker has not seen the one before fail. That may have ended
+/// with its process, and what ran beside it has lost an attempt with it, or has succeeded without anybody knowing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Suspects {
+    /// It begins when no other handler runs and everything is settled or given back, and nothing begins beside it. So a message that
+    /// kills its process costs the others one attempt, and not all of theirs.
+    #[default]
+    Alone,
+    /// It is treated like any other. For a queue whose messages fail in passing in many workers, where most of those on a
+    /// later attempt are unknown to the worker that has them.
+    Together,
 }
 
 impl Default for WorkerConfig {
@@ -42,6 +57,7 @@ impl Default for WorkerConfig {
             retry: retry.unwrap_or_default(),
             message_time_max: None,
             grace: Duration::from_secs(25),
+            suspects: Suspects::default(),
             limits: Limits::default(),
         }
     }

@@ -34,14 +34,14 @@ pub struct RunReport {
     pub nacked: u64,
     /// Messages that it set aside, because another attempt would not help.
     pub dead_lettered: u64,
-    /// Messages that it gave back without an attempt.
+    /// Messages that it gave back without an attempt, perhaps to take them again.
     pub released: u64,
     /// Messages that were somebody else's, or gone, before they were settled.
     pub stale: u64,
     /// Messages of which it does not know whether they are settled. Those that are not come again when their leases run
     /// out.
     pub unsettled: u64,
-    /// Messages that it took on an attempt after the first.
+    /// Handlers that it ran on an attempt after the first.
     pub retries: u64,
     /// How often it asked the queue to settle: the messages divided by this are the size of a group.
     pub settle_calls: u64,

@@ -1,12 +1,12 @@
 //! The run of a worker: one task that reserves, keeps leases and settles, and never waits for the store while it does not
 //! look at everything else.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use aqueduct_core::{Classified, Clock, ErrorClass, Instant, Phase, ShutdownSignal};
 use aqueduct_queue::{
-    Broken, Delivered, Delivery, Message, Queue, ReserveError, SettleError, Settlement, Token,
+    Broken, Delivered, Delivery, Message, MessageId, Queue, ReserveError, SettleError, Settlement, Token,
 };
 use aqueduct_retry::{Attempt, Limit as RetryLimit, Next};
 use futures_util::future::BoxFuture;
@@ -15,7 +15,7 @@ use futures_util::{FutureExt, StreamExt};
 
 use super::handler::Failure;
 use super::link::Link;
-use super::{RunEnd, RunReport, Worker};
+use super::{RunEnd, RunReport, Suspects, Worker};
 use crate::error::{JobError, RunError};
 use crate::job::Job;
 use crate::limits::{Limit, Limits};
@@ -31,11 +31,16 @@ const SETTLE_MAX: usize = 1000;
 /// The longest reason that goes with a message; more helps nobody who reads it.
 const REASON_BYTES_MAX: usize = 4096;
 
-/// A message whose handler runs.
+/// How many failures a run remembers. When they are more it forgets all, which makes suspects of those messages.
+const FAILED_MAX: usize = 100_000;
+
+/// A message that the worker has.
 struct Held {
     delivered: Delivered,
-    canceller: Canceller,
-    began: Instant,
+    /// Of its handler, once that runs.
+    runs: Option<(Canceller, Instant)>,
+    /// Whether its last attempt may have ended with its process.
+    suspect: bool,
     /// Somebody else has it.
     stale: bool,
 }
@@ -65,6 +70,14 @@ struct Run {
     began: Instant,
     cpu_began: Duration,
     held: HashMap<u64, Held>,
+    /// Those whose handler does not run yet, in the order in which they came.
+    waiting: VecDeque<u64>,
+    /// The suspect that runs, by itself.
+    alone: Option<u64>,
+    /// Whether the last message was a suspect.
+    suspected: bool,
+    /// The attempts that this run has seen fail.
+    failed: HashMap<MessageId, u32>,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// A call for messages, and by when it must have answered.
     reserving: Option<(Reserving, Instant)>,
@@ -101,6 +114,10 @@ pub(super) async fn run(worker: Worker, mut shutdown: ShutdownSignal) -> Result<
         began: now,
         cpu_began: usage::cpu_time(),
         held: HashMap::new(),
+        waiting: VecDeque::new(),
+        alone: None,
+        suspected: false,
+        failed: HashMap::new(),
         events: FuturesUnordered::new(),
         reserving: None,
         reserve_from: now,
@@ -182,10 +199,15 @@ impl Run {
         if self.end.is_some() {
             // What a dropped call has taken goes back.
             self.reserving = None;
+            for lease in std::mem::take(&mut self.waiting) {
+                if let Some(held) = self.held.remove(&lease) {
+                    self.to_settle.push((held.delivered.token, Settlement::Release));
+                }
+            }
             if now >= self.cancel_at && !self.cancelled {
                 self.cancelled = true;
-                for held in self.held.values() {
-                    held.canceller.cancel();
+                for (canceller, _) in self.held.values().filter_map(|held| held.runs.as_ref()) {
+                    canceller.cancel();
                 }
             }
             if self.held.is_empty() {
@@ -193,6 +215,7 @@ impl Run {
                 self.settle_until.get_or_insert(now.after(grace));
             }
         } else {
+            self.begin_handlers(now);
             self.begin_reserve(now);
         }
         self.begin_settle(now);
@@ -294,9 +317,12 @@ impl Run {
         }
         let pool = self.worker.hands.pool();
         let free = self.free();
-        if self.reserving.is_some() || now < self.reserve_from || free == 0 {
+        let alone = self.alone.is_some() || !self.waiting.is_empty();
+        if alone || self.reserving.is_some() || now < self.reserve_from || free == 0 {
             return;
         }
+        // Suspects come one by one.
+        let free = if self.suspected { 1 } else { free };
         let bytes = self.worker.config.pool.bytes_max.saturating_sub(pool.figures().bytes);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
         let queue = self.queue.clone();
@@ -324,42 +350,81 @@ impl Run {
         }
     }
 
-    /// Sets the handler going on a message.
+    /// Has a message from now on.
     fn take(&mut self, delivered: Delivered) {
         self.report.taken += 1;
-        if delivered.attempt > 1 {
-            if let Some(retries_max) = self.worker.config.limits.retries_max
-                && self.report.retries >= retries_max
-            {
-                self.to_settle.push((delivered.token, Settlement::Release));
-                self.end_with(RunEnd::Limit(Limit::Retries(retries_max)));
-                return;
-            }
-            self.report.retries += 1;
-        }
-        if self.end.is_some() {
-            self.to_settle.push((delivered.token, Settlement::Release));
-            return;
-        }
-        // One that is larger than all together may be runs alone.
-        let bytes = (delivered.message.bytes() as u64).min(self.worker.config.pool.bytes_max);
-        let job = Job {
-            priority: delivered.message.priority,
-            bytes,
-            within: self.worker.config.message_time_max,
-            key: None,
-        };
-        let Ok(ticket) = self.worker.hands.begin(job, delivered.clone()) else {
-            // The pool has stopped with its runtime.
-            self.to_settle.push((delivered.token, Settlement::Release));
-            return;
-        };
+        let seen = self.failed.remove(&delivered.token.id);
+        let suspect = self.worker.config.suspects == Suspects::Alone
+            && delivered.attempt > 1
+            && seen != Some(delivered.attempt - 1);
         let (now, lease) = (self.clock.now(), delivered.token.lease);
         self.taken_at = now;
         self.leases.insert((now.after(delivered.lease / 3), lease));
-        let held = Held { delivered, canceller: ticket.canceller(), began: now, stale: false };
-        self.held.insert(lease, held);
-        self.events.push(ticket.map(move |result| Event::Ended(lease, result)).boxed());
+        self.held.insert(lease, Held { delivered, runs: None, suspect, stale: false });
+        self.suspected = suspect;
+        self.waiting.push_back(lease);
+    }
+
+    /// Sets the handlers going of messages that may begin.
+    fn begin_handlers(&mut self, now: Instant) {
+        while self.alone.is_none()
+            && let Some(&lease) = self.waiting.front()
+        {
+            let runs = self.held.len() > self.waiting.len();
+            if self.held.get(&lease).is_some_and(|held| held.suspect) {
+                // If it kills the process, what was reserved with it has used an attempt.
+                self.release_all_but_first();
+                if runs || !self.to_settle.is_empty() || self.settling > 0 {
+                    return;
+                }
+                self.alone = Some(lease);
+            }
+            self.waiting.pop_front();
+            // Who waits is held.
+            let Some(held) = self.held.get_mut(&lease) else { return };
+            if held.delivered.attempt > 1 {
+                if let Some(retries_max) = self.worker.config.limits.retries_max
+                    && self.report.retries >= retries_max
+                {
+                    let token = held.delivered.token;
+                    self.held.remove(&lease);
+                    self.alone = None;
+                    self.to_settle.push((token, Settlement::Release));
+                    return self.end_with(RunEnd::Limit(Limit::Retries(retries_max)));
+                }
+                self.report.retries += 1;
+            }
+            // One that is larger than all together may be runs alone.
+            let bytes = (held.delivered.message.bytes() as u64).min(self.worker.config.pool.bytes_max);
+            let job = Job {
+                priority: held.delivered.message.priority,
+                bytes,
+                within: self.worker.config.message_time_max,
+                key: None,
+            };
+            match self.worker.hands.begin(job, held.delivered.clone()) {
+                Ok(ticket) => {
+                    held.runs = Some((ticket.canceller(), now));
+                    self.events.push(ticket.map(move |result| Event::Ended(lease, result)).boxed());
+                }
+                // The pool has stopped with its runtime.
+                Err(_) => {
+                    let token = held.delivered.token;
+                    self.held.remove(&lease);
+                    self.alone = None;
+                    self.to_settle.push((token, Settlement::Release));
+                }
+            }
+        }
+    }
+
+    /// Gives back all that have not begun, but for the next one.
+    fn release_all_but_first(&mut self) {
+        for lease in self.waiting.drain(1..) {
+            if let Some(held) = self.held.remove(&lease) {
+                self.to_settle.push((held.delivered.token, Settlement::Release));
+            }
+        }
     }
 
     // ---- The store ----
@@ -390,7 +455,11 @@ impl Run {
             self.leases.pop_first();
             let Some(held) = self.held.get(&lease) else { continue };
             // Work that does not return must not keep its message from everybody else.
-            let over = self.worker.config.message_time_max.is_some_and(|max| now.since(held.began) >= max);
+            let over = held
+                .runs
+                .as_ref()
+                .zip(self.worker.config.message_time_max)
+                .is_some_and(|((_, began), max)| now.since(*began) >= max);
             if held.stale || over {
                 continue;
             }
@@ -409,7 +478,14 @@ impl Run {
             }
             Err(SettleError::StaleLease { .. }) => {
                 held.stale = true;
-                held.canceller.cancel();
+                match &held.runs {
+                    Some((canceller, _)) => canceller.cancel(),
+                    None => {
+                        self.held.remove(&lease);
+                        self.waiting.retain(|waiting| *waiting != lease);
+                        self.report.stale += 1;
+                    }
+                }
             }
             Err(SettleError::Broken(Broken::Closed)) => self.closed(),
             // As often as the store may be asked, and until it says that the lease is stale.
@@ -428,6 +504,7 @@ impl Run {
             Event::Settled(settlements, results) => self.settled(settlements, results),
             Event::Ended(lease, result) => {
                 let Some(held) = self.held.remove(&lease) else { return };
+                self.alone = self.alone.filter(|alone| *alone != lease);
                 if held.stale {
                     self.report.stale += 1;
                 } else {
@@ -474,6 +551,10 @@ impl Run {
                 return Settlement::DeadLetter { reason: cut(format!("gave up: {limit}: {reason}")) };
             }
         };
+        if self.failed.len() >= FAILED_MAX {
+            self.failed.clear();
+        }
+        self.failed.insert(delivered.token.id, delivered.attempt);
         Settlement::Nack { delay: delay.min(Message::DELAY_MAX), reason: cut(reason) }
     }
 

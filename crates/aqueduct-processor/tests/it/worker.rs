@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use aqueduct_core::{Classified, Clock, ErrorClass, ManualClock, Shutdown};
-use aqueduct_processor::{Config, RunEnd, RunError, RunReport, Work, Worker, WorkerConfig, WorkerHandle};
+use aqueduct_processor::{
+    Config, RunEnd, RunError, RunReport, Suspects, Work, Worker, WorkerConfig, WorkerHandle,
+};
 use aqueduct_queue::{Message, Queue, Queues, State};
 use aqueduct_retry::{Growth, Schedule};
 use tokio::sync::Semaphore;
@@ -396,6 +398,43 @@ async fn health_is_bad_when_all_slots_hang() {
     assert!(running.handle.health().live);
     running.shutdown.stop();
     assert_eq!(running.end().await.unwrap().released, 3);
+}
+
+#[tokio::test]
+async fn a_message_that_may_have_killed_its_process_runs_alone() {
+    for (suspects, together) in [(Suspects::Alone, 1), (Suspects::Together, 3)] {
+        let (clock, time) = manual();
+        let queue = queue(&clock, 3).await;
+        // A process that took it, and was never heard of again.
+        drop(queue.try_reserve().await.unwrap().unwrap());
+        time.advance(SECOND * 4);
+        let (gate, most) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (wait, count, runs) = (Arc::clone(&gate), Arc::clone(&most), Arc::new(AtomicUsize::new(0)));
+        let worker = Worker::io(
+            queue.clone(),
+            WorkerConfig { suspects, ..config(4) },
+            clock.clone(),
+            move |work: Work| {
+                let (wait, count, runs) = (Arc::clone(&wait), Arc::clone(&count), Arc::clone(&runs));
+                async move {
+                    let now = runs.fetch_add(1, Ordering::SeqCst) + 1;
+                    wait.acquire().await.unwrap().forget();
+                    if work.delivered.attempt == 2 {
+                        // What ran beside it, at the beginning or at the end.
+                        count.fetch_max(now.max(runs.load(Ordering::SeqCst)), Ordering::SeqCst);
+                    }
+                    runs.fetch_sub(1, Ordering::SeqCst);
+                    Ok::<_, Fault>(())
+                }
+            },
+        );
+        let running = Running::begin(worker.unwrap());
+        pass(&time, || clock.now().elapsed_since_start() > SECOND * 6).await;
+        gate.add_permits(3);
+        pass(&time, || running.handle.report().acked == 3).await;
+        assert_eq!(most.load(Ordering::SeqCst), together, "{suspects:?}");
+        assert_eq!(running.drain().await.retries, 1);
+    }
 }
 
 #[tokio::test]
