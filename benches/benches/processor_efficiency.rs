@@ -1,18 +1,20 @@
 //! How much of the workers' time is work?
 //!
 //! Workload: a pool for computing with as many workers as cores does jobs that compute for 10 ms, 1 ms and 50 us; both
-//! pools do jobs that do nothing; a pool for waiting does jobs that wait for 10 ms, from 1 to 1,024 at once.
+//! pools do jobs that do nothing, and a worker messages of a queue in memory, from their reservation to their
+//! acknowledgement; a pool for waiting does jobs that wait for 10 ms, from 1 to 1,024 at once.
 //!
 //! A good answer: efficiency = busy / (workers x wall) of at least 0.95, 0.90 and 0.60; at most 5 us for a job that does
-//! nothing; as many times the rate of one in flight as there are in flight, nearly. Each figure is the median of five.
+//! nothing, and 25 us for a message; as many times the rate of one in flight as there are in flight, nearly. Each figure is the median of five.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use aqueduct_core::{Classified, Clock, ErrorClass};
-use aqueduct_processor::{Config, Figures, Job, Pool};
+use aqueduct_core::{Classified, Clock, ErrorClass, Shutdown};
+use aqueduct_processor::{Config, Figures, Job, Pool, Work, Worker, WorkerConfig};
+use aqueduct_queue::{Message, Queues};
 
 /// How often each figure is taken.
 const TIMES: usize = 5;
@@ -57,6 +59,11 @@ fn main() {
         }
         println!("  threads: {:.2} us a job", median(threads) * 1e6);
         println!("  tasks: {:.2} us a job", median(tasks) * 1e6);
+        let mut messages = Vec::new();
+        for _ in 0..TIMES {
+            messages.push(nothing_over_a_queue().await);
+        }
+        println!("  messages: {:.2} us each", median(messages) * 1e6);
         println!("waiting for 10 ms");
         let mut alone = 0.0;
         for in_flight in [1, 4, 16, 64, 256, 1024] {
@@ -133,6 +140,29 @@ async fn nothing_in_tasks() -> f64 {
         ticket.await.expect("a result");
     }
     clock.now().since(began).as_secs_f64() / NOTHINGS as f64
+}
+
+async fn nothing_over_a_queue() -> f64 {
+    const MESSAGES: u64 = 50_000;
+    let clock = Clock::system();
+    let declared =
+        aqueduct_queue::Config::builder().items_max(MESSAGES).build().expect("it is within the ranges");
+    let queue = Queues::memory().declare("bench", declared).await.expect("a queue");
+    let messages = (0..MESSAGES).map(|_| Message::new("nothing")).collect();
+    queue.publish_all(messages, Duration::ZERO).await.expect("room");
+    let config = WorkerConfig { pool: config(64, 64), ..WorkerConfig::default() };
+    let worker = Worker::io(queue, config, clock.clone(), |_: Work| async { Ok::<_, Never>(()) });
+    let worker = worker.expect("a worker");
+    let (handle, (shutdown, signal)) = (worker.handle(), Shutdown::new());
+    let began = clock.now();
+    let run = tokio::spawn(worker.run(signal));
+    while handle.report().acked < MESSAGES {
+        clock.sleep(Duration::from_millis(1)).await;
+    }
+    let took = clock.now().since(began);
+    shutdown.stop();
+    run.await.expect("no panic").expect("a report");
+    took.as_secs_f64() / MESSAGES as f64
 }
 
 /// Jobs a second.

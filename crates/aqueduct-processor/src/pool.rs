@@ -224,8 +224,8 @@ pub(crate) struct Entry<W> {
     submitted: Instant,
     /// When it is to be cancelled.
     due: Option<Instant>,
-    /// Its room in the pool.
-    _room: OwnedSemaphorePermit,
+    /// Its room in the pool, while it does not run.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl<W> Entry<W> {
@@ -243,6 +243,8 @@ struct Running {
     reply: Arc<dyn Reply>,
     cancel: Cancel,
     due: Option<Instant>,
+    /// Its room in the pool; given up with its place.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// What came of an attempt.
@@ -421,7 +423,7 @@ impl<W: Crew> Shared<W> {
             previous_delay: Duration::ZERO,
             submitted: now,
             due,
-            _room: room,
+            room: Some(room),
         };
         state.wait(entry, now);
         W::kick(self, state);
@@ -450,6 +452,7 @@ impl<W: Crew> Shared<W> {
             reply: Arc::clone(&entry.reply),
             cancel: entry.cancel.clone(),
             due: entry.due,
+            room: entry.room.take(),
         };
         state.running.insert(entry.place.1, running);
         Some(entry)
@@ -483,7 +486,7 @@ impl<W: Crew> Shared<W> {
                 match self.again(state, &entry, class, retry_after, now) {
                     Err(ended) => End::Failed(ended),
                     Ok(delay) => {
-                        entry.previous_delay = delay;
+                        (entry.previous_delay, entry.room) = (delay, running.room);
                         state.figures.retries += 1;
                         state.delayed.insert((now.after(delay), entry.place.1), entry);
                         self.keeper.notify_one();

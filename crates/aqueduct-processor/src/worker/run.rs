@@ -407,12 +407,13 @@ impl Run {
                     held.runs = Some((ticket.canceller(), now));
                     self.events.push(ticket.map(move |result| Event::Ended(lease, result)).boxed());
                 }
-                // The pool has stopped with its runtime.
+                // There is room for all slots, so the pool has stopped, which it does with its runtime.
                 Err(_) => {
                     let token = held.delivered.token;
                     self.held.remove(&lease);
                     self.alone = None;
                     self.to_settle.push((token, Settlement::Release));
+                    return self.end_with(RunEnd::Asked);
                 }
             }
         }

@@ -79,7 +79,7 @@ async fn late_work_on_a_thread_is_asked_to_end() {
 #[tokio::test]
 async fn work_that_does_not_return_loses_its_thread_and_another_takes_its_place() {
     let (clock, time) = manual();
-    let config = Config { cancel_grace: SECOND, abandoned_max: 1, ..sized(1) };
+    let config = Config { cancel_grace: SECOND, abandoned_max: 1, jobs_max: 1, ..sized(1) };
     let pool = Pool::cpu(config, clock).unwrap();
     let (first, free_first) = stuck(&pool, Job::default().with_within(SECOND));
     until(|| pool.figures().running == 1).await;
