@@ -60,7 +60,7 @@ struct HandleState {
     /// Since when the store of the queue answers with errors, or not at all.
     failing: Option<Instant>,
     last_error: Option<String>,
-    /// When it last took a message, while it has no free slot.
+    /// When it last took a message, while it can take none.
     full_since: Option<Instant>,
 }
 
@@ -77,12 +77,12 @@ pub struct WorkerHandle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerHealth {
     /// Whether it does: its pool does, the store of the queue has not failed for longer than
-    /// [`Config::stall_max`](crate::Config::stall_max), and all slots have not been taken by the same messages for longer
+    /// [`Config::stall_max`](crate::Config::stall_max), and it has not been without room for another message for longer
     /// than that.
     pub live: bool,
     /// The pool.
     pub pool: Health,
-    /// For how long no slot has become free, where none is.
+    /// For how long it has taken nothing, while all slots are taken or a suspect runs alone.
     pub stalled: Option<Duration>,
     /// For how long the store has failed.
     pub failing: Option<Duration>,

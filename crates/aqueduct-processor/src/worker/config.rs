@@ -34,7 +34,8 @@ pub struct WorkerConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Suspects {
     /// It begins when no other handler runs and everything is settled or given back, and nothing begins beside it. So a message that
-    /// kills its process costs the others one attempt, and not all of theirs.
+    /// kills its process costs the others one attempt, and not all of theirs. One that hangs holds the others up, for as
+    /// long as [`WorkerConfig::message_time_max`] lets it; health says so.
     #[default]
     Alone,
     /// It is treated like any other. For a queue whose messages fail in passing in many workers, where most of those on a

@@ -302,10 +302,10 @@ impl Run {
             self.report.memory_high = usage::memory().map(|(_, high)| high);
             self.report.pool = self.worker.hands.pool().figures();
         }
-        let free = self.free();
+        let full = self.free() == 0 || self.alone.is_some() || !self.waiting.is_empty();
         let mut state = self.worker.shared.lock();
         state.report = self.report.clone();
-        state.full_since = (free == 0 && self.end.is_none()).then_some(self.taken_at);
+        state.full_since = (full && self.end.is_none()).then_some(self.taken_at);
     }
 
     // ---- Reserving ----

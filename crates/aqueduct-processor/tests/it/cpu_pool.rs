@@ -132,9 +132,18 @@ async fn a_thread_that_dies_is_replaced_and_counted_and_its_job_ends() {
         }
     }
     let pool = Pool::cpu(sized(1), Clock::system()).unwrap();
-    let kills: Ticket<(), Fault> = pool.try_submit(Job::default(), |_| std::panic::panic_any(Bomb)).unwrap();
+    let (go, wait) = mpsc::sync_channel(1);
+    let kills: Ticket<(), Fault> = pool
+        .try_submit(Job::default(), move |_| {
+            wait.recv().unwrap();
+            std::panic::panic_any(Bomb)
+        })
+        .unwrap();
+    // It waits before the thread dies: nothing else tells the pool to look at its threads.
+    let waits = pool.try_submit(Job::default(), |_| Ok::<_, Fault>(1)).unwrap();
+    go.send(()).unwrap();
     assert!(matches!(kills.await, Err(JobError::Panicked { attempts: 1, .. })));
-    assert_eq!(pool.try_submit(Job::default(), |_| Ok::<_, Fault>(1)).unwrap().await, Ok(1));
+    assert_eq!(waits.await, Ok(1));
     assert_eq!((pool.figures().replaced, pool.health().workers), (1, 1));
 }
 

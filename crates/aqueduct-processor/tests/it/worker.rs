@@ -438,6 +438,27 @@ async fn a_message_that_may_have_killed_its_process_runs_alone() {
 }
 
 #[tokio::test]
+async fn health_is_bad_when_a_suspect_hangs_and_holds_the_others_up() {
+    let (clock, time) = manual();
+    let queue = queue(&clock, 2).await;
+    drop(queue.try_reserve().await.unwrap().unwrap());
+    time.advance(SECOND * 4);
+    let hangs = |work: Work| async move {
+        if work.delivered.attempt == 2 {
+            std::future::pending::<()>().await;
+        }
+        Ok::<_, Fault>(())
+    };
+    let mut config = config(4);
+    config.pool.stall_max = SECOND * 30;
+    let running = Running::begin(Worker::io(queue, config, clock, hangs).unwrap());
+    pass(&time, || !running.handle.health().live).await;
+    assert!(running.handle.health().pool.live);
+    running.shutdown.stop();
+    assert_eq!(running.end().await.unwrap().unsettled, 0);
+}
+
+#[tokio::test]
 async fn a_run_that_is_dropped_cancels_its_handlers_also_while_somebody_looks_at_it() {
     let (clock, _time) = manual();
     let queue = queue(&clock, 1).await;
