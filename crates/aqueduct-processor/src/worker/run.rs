@@ -302,7 +302,7 @@ impl Run {
             self.report.memory_high = usage::memory().map(|(_, high)| high);
             self.report.pool = self.worker.hands.pool().figures();
         }
-        let full = self.free() == 0 || self.alone.is_some() || !self.waiting.is_empty();
+        let full = self.is_full();
         let mut state = self.worker.shared.lock();
         state.report = self.report.clone();
         state.full_since = (full && self.end.is_none()).then_some(self.taken_at);
@@ -316,13 +316,11 @@ impl Run {
             self.failed("the store of the queue does not answer".to_owned());
         }
         let pool = self.worker.hands.pool();
-        let free = self.free();
-        let alone = self.alone.is_some() || !self.waiting.is_empty();
-        if alone || self.reserving.is_some() || now < self.reserve_from || free == 0 {
+        if self.end.is_some() || self.reserving.is_some() || now < self.reserve_from || self.is_full() {
             return;
         }
         // Suspects come one by one.
-        let free = if self.suspected { 1 } else { free };
+        let free = if self.suspected { 1 } else { self.free() };
         let bytes = self.worker.config.pool.bytes_max.saturating_sub(pool.figures().bytes);
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
         let queue = self.queue.clone();
@@ -333,6 +331,13 @@ impl Run {
     /// How many handlers more can run.
     fn free(&self) -> usize {
         self.worker.hands.pool().health().workers.saturating_sub(self.held.len())
+    }
+
+    /// Whether it can take no further message: there is no slot, a suspect runs alone, or the store does not settle what
+    /// is done.
+    fn is_full(&self) -> bool {
+        let alone = self.alone.is_some() || !self.waiting.is_empty();
+        alone || self.free() == 0 || self.to_settle.len() >= SETTLE_MAX
     }
 
     fn reserved(&mut self, result: Result<Vec<Delivery>, ReserveError>) {

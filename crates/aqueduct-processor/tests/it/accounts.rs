@@ -176,3 +176,60 @@ proptest! {
         check(steps, true);
     }
 }
+
+/// Threads that submit, cancel and resize at once, on the clock of the machine: a wake-up that is lost hangs it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_threads_at_once_lose_nothing() {
+    const EACH: u32 = 3000;
+    let config = || Config { jobs_max: 64, per_key_max: 2, bytes_max: 100, ..sized(4) };
+    let pools = [
+        Either::Cpu(Pool::cpu(config(), aqueduct_core::Clock::system()).unwrap()),
+        Either::Io(Pool::io(config(), aqueduct_core::Clock::system()).unwrap()),
+    ];
+    for pool in pools {
+        let pool = Arc::new(pool);
+        let submitters: Vec<_> = (0..4_u32)
+            .map(|caller| {
+                let pool = Arc::clone(&pool);
+                tokio::spawn(async move {
+                    let (mut done, mut cancelled) = (0, 0);
+                    let (mut number, mut tickets) = (0, Vec::new());
+                    while number < EACH {
+                        let job = Job::default().with_key((number % 5).to_string()).with_bytes(30);
+                        let ran = Arc::new(AtomicU32::new(0));
+                        let Ok(ticket) = pool.submit(job, Kind::Succeeds, Arc::clone(&ran)) else {
+                            tokio::task::yield_now().await;
+                            continue;
+                        };
+                        number += 1;
+                        if number % 7 == caller {
+                            ticket.cancel();
+                        }
+                        if number % 500 == 0 {
+                            pool.pool().resize(1 + usize::try_from(number / 500 % 6).unwrap()).unwrap();
+                        }
+                        tickets.push((ticket, ran));
+                    }
+                    for (ticket, ran) in tickets {
+                        match ticket.await {
+                            Ok(_) => done += u64::from(ran.load(Ordering::SeqCst)),
+                            Err(JobError::Cancelled { .. }) => cancelled += 1,
+                            Err(other) => panic!("{other:?}"),
+                        }
+                    }
+                    (done, cancelled)
+                })
+            })
+            .collect();
+        let (mut done, mut cancelled) = (0, 0);
+        for submitter in submitters {
+            let (more_done, more_cancelled) = submitter.await.unwrap();
+            (done, cancelled) = (done + more_done, cancelled + more_cancelled);
+        }
+        let figures = pool.pool().figures();
+        assert_eq!(done + cancelled, u64::from(EACH * 4));
+        assert_eq!((figures.done, figures.cancelled), (done, cancelled));
+        assert_eq!((figures.running, figures.waiting, figures.bytes), (0, 0, 0));
+        assert!(figures.bytes_high <= 100);
+    }
+}
