@@ -5,7 +5,10 @@
 //! acknowledgement; a pool for waiting does jobs that wait for 10 ms, from 1 to 1,024 at once.
 //!
 //! A good answer: efficiency = busy / (workers x wall) of at least 0.95, 0.90 and 0.60; at most 5 us for a job that does
-//! nothing, and 25 us for a message; as many times the rate of one in flight as there are in flight, nearly. Each figure is the median of five.
+//! nothing, and 25 us for a message; as many times the rate of one in flight as there are in flight, nearly. Each figure is
+//! the median of five.
+
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use std::convert::Infallible;
 use std::fmt;
