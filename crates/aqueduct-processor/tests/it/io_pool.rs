@@ -262,6 +262,43 @@ async fn a_parked_job_that_is_cancelled_does_not_hold_up_its_key() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_cancelled_when_its_key_has_let_it_go_lets_the_next_one_of_the_key_go() {
+    let pool = pool(sized(2));
+    let submit = |job: Job| {
+        let gate = Arc::new(Semaphore::new(0));
+        let wait = Arc::clone(&gate);
+        let ticket = pool.try_submit(job, move |_| {
+            let wait = Arc::clone(&wait);
+            async move {
+                wait.acquire().await.unwrap().forget();
+                Ok::<_, Fault>(())
+            }
+        });
+        (ticket.unwrap(), gate)
+    };
+    let keyed = || Job::default().with_key("a");
+    // The first one runs, and the line finds that the next two may not.
+    let (first, first_gate) = submit(keyed());
+    let (second, _second_gate) = submit(keyed());
+    let (third, third_gate) = submit(keyed());
+    let (beside, beside_gate) = submit(Job::default());
+    until(|| pool.figures().running == 2).await;
+    // One that goes before them takes the place of the first.
+    let (urgent, urgent_gate) = submit(Job::default().with_priority(Priority::Critical));
+    first_gate.add_permits(1);
+    first.await.unwrap();
+    assert_eq!((pool.figures().running, pool.figures().waiting), (2, 2));
+    second.cancel();
+    for gate in [beside_gate, urgent_gate, third_gate] {
+        gate.add_permits(1);
+    }
+    for ticket in [beside, urgent, third] {
+        ticket.await.unwrap();
+    }
+    second.await.unwrap_err();
+}
+
+#[tokio::test]
 async fn the_bytes_of_jobs_that_run_are_bounded_and_a_large_one_is_not_passed() {
     let pool = pool(Config { bytes_max: 100, ..sized(8) });
     let gate = Arc::new(Semaphore::new(0));
