@@ -132,6 +132,9 @@ async fn a_thread_that_dies_is_replaced_and_counted_and_its_job_ends() {
         }
     }
     let pool = Pool::cpu(sized(1), Clock::system()).unwrap();
+    // By the end of this one the pool's keeper has had its first look, and has no reason for another.
+    assert_eq!(pool.try_submit(Job::default(), |_| Ok::<_, Fault>(0)).unwrap().await, Ok(0));
+    until(|| pool.figures().running == 0).await;
     let (go, wait) = mpsc::sync_channel(1);
     let kills: Ticket<(), Fault> = pool
         .try_submit(Job::default(), move |_| {
