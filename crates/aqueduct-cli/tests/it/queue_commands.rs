@@ -248,8 +248,15 @@ fn lines_become_messages_that_a_pipeline_takes() {
     let call = publish(&folder, &["-o", "json"], &input);
     let expected = json!({"queue": "work", "published": 2502, "duplicates": 0, "durability": "disk"});
     assert_eq!((call.code, call.json()), (0, expected));
+    let bodies = folder.call(&["queue", "peek", "q.redb", "work", "--limit", "9999", "-o", "jsonl"]).out;
+    assert!(
+        bodies.lines().count() == 2502 && !bodies.contains("\\r"),
+        "an end of Windows is no part of a body"
+    );
     assert_eq!(folder.run(&[]).code, 0);
     assert_eq!(folder.read("out.jsonl"), numbers(2502));
+    let status = folder.call(&["status"]).out;
+    assert!(status.contains("q.redb/work/default: see what is left with: aqueduct queue ls"), "{status}");
     assert_eq!(depth(&folder)["ready"], 0);
 }
 
