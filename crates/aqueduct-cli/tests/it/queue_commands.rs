@@ -99,10 +99,10 @@ fn a_look_at_messages_shows_what_was_published_and_takes_none() {
     let long = format!("{{\"long\":\"{}\"}}", "x".repeat(300));
     let flags = ["--priority", "high", "--key", "k", "--tenant", "acme", "--topic", "a.b"];
     assert_eq!(publish(&folder, &flags, &format!("{long}\n")).code, 0);
-    assert_eq!(publish(&folder, &[], &numbers(44)).code, 0);
-    let page = folder.call(&["queue", "peek", "q.redb", "work", "-o", "json", "--limit", "41"]).json();
+    assert_eq!(publish(&folder, &[], &numbers(244)).code, 0);
+    let page = folder.call(&["queue", "peek", "q.redb", "work", "-o", "json", "--limit", "241"]).json();
     let first = &page[0];
-    assert_eq!(page.as_array().unwrap().len(), 41);
+    assert_eq!(page.as_array().unwrap().len(), 241);
     assert_eq!(first["body"], json!(long));
     assert_eq!((&first["priority"], &first["attempts"]), (&json!("high"), &json!(0)));
     assert_eq!(
@@ -111,17 +111,17 @@ fn a_look_at_messages_shows_what_was_published_and_takes_none() {
     );
     assert_eq!(first.get("dead"), None);
     // The next page begins behind the last one, and the end is the end.
-    let last = page[40]["id"].to_string();
+    let last = page[240]["id"].to_string();
     let rest = folder.call(&["queue", "peek", "q.redb", "work", "-o", "jsonl", "--after", &last]);
     assert_eq!(rest.out.lines().count(), 4, "{rest:?}");
-    assert!(rest.out.contains("{\\\"n\\\":43}"), "{rest:?}");
+    assert!(rest.out.contains("{\\\"n\\\":243}"), "{rest:?}");
     let text = folder.call(&["queue", "peek", "q.redb", "work", "--limit", "1"]).out;
     assert!(
         text.contains("high, attempts 0, ") && text.contains("tenant acme, key k, topic a.b\n"),
         "{text}"
     );
     assert!(text.contains("xxx... 311 bytes\n") && text.len() < 250, "{text}");
-    assert_eq!(depth(&folder)["ready"], 45);
+    assert_eq!(depth(&folder)["ready"], 245);
     let call = folder.call(&["queue", "peek", "q.redb", "work", "--state", "delayed", "-o", "json"]);
     assert_eq!((call.code, call.out.as_str()), (4, "[]\n"));
     folder

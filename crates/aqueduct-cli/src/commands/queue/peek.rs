@@ -7,8 +7,9 @@ use crate::exit::Exit;
 use crate::flags::{Format, QueuePeek, cause_name};
 use crate::output;
 
-/// Messages that are read at once: of the largest that a pipeline writes, some of a gigabyte.
-const PAGE: u64 = 20;
+/// Messages that are read at once. They are in memory together, and may have a mebibyte each; on the other hand each page
+/// looks at all that waits once.
+const PAGE: u64 = 200;
 /// How much of a body a person sees.
 const BODY_CHARACTERS: usize = 100;
 
