@@ -256,7 +256,7 @@ fn lines_become_messages_that_a_pipeline_takes() {
     assert_eq!(folder.run(&[]).code, 0);
     assert_eq!(folder.read("out.jsonl"), numbers(2502));
     let status = folder.call(&["status"]).out;
-    assert!(status.contains("q.redb/work/default: see what is left with: aqueduct queue ls"), "{status}");
+    assert!(status.contains("default: see what is left with: aqueduct queue ls"), "{status}");
     assert_eq!(depth(&folder)["ready"], 0);
 }
 
