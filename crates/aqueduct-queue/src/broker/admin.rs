@@ -68,7 +68,9 @@ impl Broker {
             let mut all = self.lock();
             let group = all.group(queue, group)?;
             if state == MessageState::Dead {
-                let behind = group.dead.range(after.map_or(MessageId(0), |after| MessageId(after.0 + 1))..);
+                let behind = group
+                    .dead
+                    .range(after.map_or(MessageId(0), |after| MessageId(after.0.saturating_add(1)))..);
                 behind.take(limit).map(|(_, buried)| (buried.head.clone(), Some(buried.clone()))).collect()
             } else {
                 group

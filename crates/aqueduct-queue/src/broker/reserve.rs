@@ -157,7 +157,7 @@ impl Broker {
         tokio::task::spawn_blocking(read).await.map_err(failed)
     }
 
-    /// Sets a leased message aside, and waits until that is written.
+    /// Sets a message aside that was leased and given to nobody, and waits until that is written.
     async fn bury(&self, group: GroupId, token: Token, dead: Dead) -> Result<(), Broken> {
         let permit = self.permit().await?;
         let pending = {
@@ -168,7 +168,9 @@ impl Broker {
                 let mut state = self.lock();
                 state.check()?;
                 let Some(found) = state.groups.get_mut(&group) else { return Ok(()) };
-                let Some(leased) = found.index.end(token, now) else { return Ok(()) };
+                let Some(mut leased) = found.index.end(token, now) else { return Ok(()) };
+                // That attempt never began.
+                leased.entry.attempts = leased.entry.attempts.saturating_sub(1);
                 found.bury(leased, dead, now, wall, &mut changes)
             };
             self.submit(permit, changes, move |state, _| state.settle_all(group, vec![after]))

@@ -85,8 +85,8 @@ async fn a_message_that_kills_its_process_becomes_a_dead_letter() {
     }
     let queue = store.queue_with(Config::builder().attempts_max(3).build().unwrap()).await;
     assert!(queue.try_reserve().await.unwrap().is_none());
-    let dead = queue.peek(State::Dead, None, 1).await.unwrap().remove(0).dead.unwrap();
-    assert_eq!(dead.cause, DeadCause::Attempts);
+    let peeked = queue.peek(State::Dead, None, 1).await.unwrap().remove(0);
+    assert_eq!((peeked.dead.unwrap().cause, peeked.attempts), (DeadCause::Attempts, 3));
 }
 
 #[tokio::test]
