@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::Unsupported;
+use aqueduct_core::{Classified, ErrorClass};
 
 /// Something that a queue may be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,5 +148,23 @@ impl Capabilities {
             Support::Native | Support::Emulated(_) => Ok(()),
             Support::No(hint) => Err(Unsupported { capability, backend: self.backend, hint }),
         }
+    }
+}
+
+/// A backend cannot do what was asked for. Said when a queue is declared or opened, not while it works.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{backend} queues cannot do this: {capability}; {hint}")]
+pub struct Unsupported {
+    /// What was asked for.
+    pub capability: Capability,
+    /// The backend.
+    pub backend: &'static str,
+    /// What to do instead.
+    pub hint: &'static str,
+}
+
+impl Classified for Unsupported {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
     }
 }

@@ -5,20 +5,8 @@ use std::time::Duration;
 
 use aqueduct_core::{Classified, ConfigError, ErrorClass};
 
-use crate::capability::Capability;
+use crate::capability::Unsupported;
 use crate::message::MessageId;
-
-/// A backend cannot do what was asked for. Said when a queue is declared or opened, not while it works.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{backend} queues cannot do this: {capability}; {hint}")]
-pub struct Unsupported {
-    /// What was asked for.
-    pub capability: Capability,
-    /// The backend.
-    pub backend: &'static str,
-    /// What to do instead.
-    pub hint: &'static str,
-}
 
 /// The store of a queue does not work any more. It takes nothing until it was opened again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -223,12 +211,6 @@ pub enum AdminError {
         /// Why.
         cause: String,
     },
-}
-
-impl Classified for Unsupported {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Invalid
-    }
 }
 
 impl Classified for Broken {

@@ -86,12 +86,10 @@ mod message;
 mod queue;
 mod topic;
 
-pub use capability::{Capabilities, Capability, Support};
+pub use capability::{Capabilities, Capability, Support, Unsupported};
 pub use config::{Builder, Config, DeadLettersFull, Fairness};
 pub use contract::{Backend, Dead, DeadCause, Depth, Pause, Peeked, Pressure, Reserve, State, TenantShare};
-pub use error::{
-    AdminError, Broken, DeclareError, OpenError, PublishError, ReserveError, SettleError, Unsupported,
-};
+pub use error::{AdminError, Broken, DeclareError, OpenError, PublishError, ReserveError, SettleError};
 pub use log::redb::{Damage, RepairReport, VerifyReport, repair, verify};
 pub use message::{Delivered, Durability, Message, MessageId, Priority, Receipt, Settlement, Token};
 pub use queue::{Delivery, Queue, Queues, Redrive};

@@ -11,7 +11,7 @@ use crate::index::Tick;
 use crate::log::{Body, Change, GroupId, Head};
 use crate::message::{Durability, Message, Receipt};
 
-use super::state::State;
+use super::state::{State, later};
 use super::{Broker, Pending};
 
 /// What a publication becomes: what is written, and what the index learns when it is.
@@ -103,11 +103,6 @@ impl Publication {
         let copies = u32::try_from(route.len()).unwrap_or(u32::MAX);
         self.receipts.push(Receipt { id, copies, durability: self.durability, duplicate: false });
     }
-}
-
-/// A date some time after another one.
-pub(super) fn later(date: Timestamp, by: Duration) -> Timestamp {
-    Timestamp(date.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
 
 impl Broker {

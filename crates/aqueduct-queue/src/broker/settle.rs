@@ -9,9 +9,9 @@ use crate::log::{Change, GroupId};
 use crate::message::{Message, MessageId, Receipt, Settlement, Token};
 
 use super::Broker;
-use super::publish::{Publication, later};
+use super::publish::Publication;
 use super::reserve::LEASE_MAX;
-use super::state::{After, GroupState, State};
+use super::state::{After, GroupState, State, later};
 
 /// What settlements become: what is written, and what is done once it is.
 #[derive(Default)]

@@ -13,8 +13,6 @@ use crate::log::{Change, Group, GroupId, Head, Loaded};
 use crate::message::{Message, MessageId};
 use crate::topic::Pattern;
 
-use super::publish::later;
-
 /// All that is known in memory.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -96,6 +94,11 @@ fn tick(date: Timestamp, now: Tick, wall: Timestamp, earliest: Duration, latest:
     let millis = date.0.saturating_sub(wall.0);
     let distance = Duration::from_millis(millis.unsigned_abs());
     if millis < 0 { now.before(distance.min(earliest)) } else { now.after(distance.min(latest)) }
+}
+
+/// A date some time after another one.
+pub(super) fn later(date: Timestamp, by: Duration) -> Timestamp {
+    Timestamp(date.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
 
 fn millis(millis: i64) -> Duration {
