@@ -58,6 +58,8 @@ impl Config {
     pub const DEFAULT_GROUP: &str = "default";
     /// How long a message is held back that should become a dead letter and cannot.
     pub const HELD_FOR: Duration = Duration::from_secs(60);
+    /// The longest time that dedup ids are remembered.
+    pub const DEDUP_WINDOW_MAX: Duration = Duration::from_secs(30 * 86_400);
     /// The longest name of a queue or a group, in bytes.
     pub const NAME_BYTES_MAX: usize = 128;
 
@@ -208,8 +210,12 @@ impl Builder {
         if let Some(ageing) = config.ageing {
             ConfigError::check("ageing", ageing, Duration::from_millis(1), week)?;
         }
-        let month = Duration::from_secs(30 * 86_400);
-        ConfigError::check("dedup.window", config.dedup_window, Duration::from_secs(1), month)?;
+        ConfigError::check(
+            "dedup.window",
+            config.dedup_window,
+            Duration::from_secs(1),
+            Config::DEDUP_WINDOW_MAX,
+        )?;
         ConfigError::check("dedup.items_max", config.dedup_items_max, 1, 100_000_000)?;
         ConfigError::check("dead_letters.items_max", config.dead_items_max, 1, 1_000_000_000)?;
         ConfigError::check("dead_letters.bytes_max", config.dead_bytes_max, 1, 1 << 50)?;

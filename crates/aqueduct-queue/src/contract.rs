@@ -192,7 +192,7 @@ pub struct Reserve<'a> {
     pub items_max: usize,
     /// At most so many bytes, and one message at least.
     pub bytes_max: usize,
-    /// How long the lease lasts; as the queue says without one.
+    /// How long the lease lasts, from 1 ms to a week; as the queue says without one.
     pub lease: Option<Duration>,
     /// How long to wait for the first message.
     pub within: Duration,

@@ -95,13 +95,13 @@ impl Queues {
     pub async fn declare(&self, name: &str, config: Config) -> Result<Queue, DeclareError> {
         self.backend.declare(name, &config).await?;
         let group = config.groups.first().map_or(Config::DEFAULT_GROUP.into(), |(name, _)| name.clone());
-        Ok(Queue { store: self.clone(), name: name.into(), group: Arc::from(group) })
+        Ok(Queue { store: self.clone(), name: name.into(), group: Arc::from(group), lease: None })
     }
 
     /// A queue that is there, as it was declared, with its group `default`.
     #[must_use]
     pub fn queue(&self, name: &str) -> Queue {
-        Queue { store: self.clone(), name: name.into(), group: Config::DEFAULT_GROUP.into() }
+        Queue { store: self.clone(), name: name.into(), group: Config::DEFAULT_GROUP.into(), lease: None }
     }
 
     /// The queues that are there, with their groups, in the order of their names.
@@ -129,6 +129,8 @@ pub struct Queue {
     store: Queues,
     name: Arc<str>,
     group: Arc<str>,
+    /// How long it leases messages for; as the queue says without one.
+    lease: Option<Duration>,
 }
 
 impl Queue {
@@ -153,7 +155,15 @@ impl Queue {
     /// The same queue, seen by another one of its groups.
     #[must_use]
     pub fn group(&self, name: &str) -> Self {
-        Self { store: self.store.clone(), name: Arc::clone(&self.name), group: name.into() }
+        Self { group: name.into(), ..self.clone() }
+    }
+
+    /// The same queue, whose messages are leased for so long where the queue says otherwise. From 1 ms to a week; what
+    /// is outside becomes the nearer of the two.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
     }
 
     /// Publishes a message, and waits for room as long as it takes. Returns when the message is as safe as the receipt
@@ -264,7 +274,7 @@ impl Queue {
         wait: Duration,
     ) -> Result<Vec<Delivery>, ReserveError> {
         let (queue, group) = (&*self.name, &*self.group);
-        let request = Reserve { queue, group, items_max, bytes_max, lease: None, within: wait };
+        let request = Reserve { queue, group, items_max, bytes_max, lease: self.lease, within: wait };
         let delivered = self.store.backend.reserve(request).await?;
         Ok(delivered.into_iter().map(|delivered| Delivery { delivered, queue: self.clone() }).collect())
     }

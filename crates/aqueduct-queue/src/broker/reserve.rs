@@ -92,7 +92,7 @@ impl Broker {
             if !grants.held.is_empty() && bytes.saturating_add(size) > request.bytes_max {
                 break;
             }
-            grants.lease = request.lease.unwrap_or(found.config.lease).min(LEASE_MAX);
+            grants.lease = request.lease.unwrap_or(found.config.lease).clamp(LEASE_MIN, LEASE_MAX);
             let Some((token, entry)) = found.index.grant(lease_number, now, now.after(grants.lease)) else {
                 break;
             };
@@ -179,6 +179,8 @@ impl Broker {
     }
 }
 
+/// The shortest lease, as for a queue.
+pub(super) const LEASE_MIN: Duration = Duration::from_millis(1);
 /// The longest lease: a week, as for a queue.
 pub(super) const LEASE_MAX: Duration = Duration::from_secs(7 * 86_400);
 

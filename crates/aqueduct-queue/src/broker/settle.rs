@@ -10,7 +10,7 @@ use crate::message::{Message, MessageId, Receipt, Settlement, Token};
 
 use super::Broker;
 use super::publish::Publication;
-use super::reserve::LEASE_MAX;
+use super::reserve::{LEASE_MAX, LEASE_MIN};
 use super::state::{After, GroupState, State, later};
 
 /// What settlements become: what is written, and what is done once it is.
@@ -122,7 +122,7 @@ impl Broker {
         token: Token,
         lease: Duration,
     ) -> Result<(), SettleError> {
-        ConfigError::check("lease", lease, Duration::from_millis(1), LEASE_MAX)?;
+        ConfigError::check("lease", lease, LEASE_MIN, LEASE_MAX)?;
         let now = self.now();
         let mut state = self.lock();
         state.check()?;

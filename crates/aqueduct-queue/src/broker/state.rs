@@ -136,7 +136,7 @@ impl State {
         }
         for (queue, dedup_id, id, until) in loaded.remembered {
             if let Some(queue) = state.queues.get_mut(&queue) {
-                let until = tick(until, now, wall, Duration::ZERO, Duration::from_secs(30 * 86_400));
+                let until = tick(until, now, wall, Duration::ZERO, Config::DEDUP_WINDOW_MAX);
                 queue.dedup.remember(dedup_id, id, until);
             }
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use aqueduct_core::{Classified, ErrorClass};
 use aqueduct_queue::{Config, SettleError, Settlement};
 
-use crate::store::{SECOND, drain, message, on_every_backend, publish, take, text};
+use crate::store::{SECOND, drain, message, on_every_backend, publish, take};
 
 on_every_backend! {
     async fn a_message_is_with_one_worker_at_a_time(store) {
@@ -117,10 +117,22 @@ on_every_backend! {
         let held = take(&queue).await;
         let token = held.token;
         held.ack().await.unwrap();
-        publish(&queue, &["b"]).await;
-        let other = take(&queue).await;
-        assert_ne!(other.token.id, token.id);
-        assert_eq!(text(&other), "b");
+        for settlement in [Settlement::Ack, Settlement::Release, Settlement::DeadLetter { reason: "no".into() }] {
+            let again = queue.settle(vec![(token, settlement)]).await;
+            assert_eq!(again, [Err(SettleError::StaleLease { id: token.id, lease: token.lease })]);
+        }
+        assert_eq!(queue.depth().await.unwrap().dead, 0);
+    }
+
+    async fn a_worker_may_take_messages_for_longer_than_the_queue_says(store) {
+        let queue = store.queue().await.with_lease(SECOND * 300);
+        publish(&queue, &["a"]).await;
+        let held = take(&queue).await;
+        assert_eq!(held.lease, SECOND * 300);
+        store.time.advance(SECOND * 299);
+        assert!(queue.try_reserve().await.unwrap().is_none());
+        store.time.advance(SECOND);
+        assert_eq!(take(&queue).await.attempt, 2);
     }
 
     async fn the_date_of_the_machine_decides_nothing(store) {

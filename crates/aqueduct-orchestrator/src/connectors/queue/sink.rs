@@ -24,9 +24,9 @@ pub(crate) struct QueueSink {
     scope: String,
     shutdown: ShutdownSignal,
     name: String,
+    /// What waits for the queue.
     runtime: Option<Handle>,
-    /// The queue, and what waits for it.
-    open: Option<(Queue, Handle)>,
+    queue: Option<Queue>,
     waiting: Vec<Message>,
 }
 
@@ -52,7 +52,7 @@ impl QueueSink {
             shutdown,
             name: String::new(),
             runtime: None,
-            open: None,
+            queue: None,
             waiting: Vec::new(),
         }
     }
@@ -71,7 +71,7 @@ impl QueueSink {
     /// Publishes what waits, and waits for room: for ever while the run goes on, a little when it drains. A message that
     /// was published by a call that was given up has its dedup id already.
     fn publish(&mut self) -> Result<(), SinkError> {
-        let Some((queue, runtime)) = self.open.clone() else {
+        let (Some(queue), Some(runtime)) = (self.queue.clone(), self.runtime.clone()) else {
             return Err(self.remote(StageError::new(ErrorClass::Internal, "the sink was not opened")));
         };
         let size = BATCH.min(usize::try_from(self.spec.items_max).unwrap_or(BATCH));
@@ -127,13 +127,13 @@ impl Sink for QueueSink {
     }
 
     fn append(&mut self, encoded: &[u8], _items: u64) -> Result<(), SinkError> {
-        if self.open.is_none() {
+        if self.queue.is_none() {
             let Some(runtime) = self.runtime.clone() else {
                 return Err(self.remote(StageError::new(ErrorClass::Internal, "the sink was not opened")));
             };
             let queues = self.stores.at(&self.path).map_err(|error| self.remote(error))?;
             let queue = runtime.block_on(queues.declare(&self.spec.queue, self.config()?));
-            self.open = Some((queue.map_err(|error| self.remote(error))?, runtime));
+            self.queue = Some(queue.map_err(|error| self.remote(error))?);
         }
         let mut encoded = Bytes::copy_from_slice(encoded);
         while encoded.has_remaining() {

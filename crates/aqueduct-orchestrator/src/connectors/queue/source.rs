@@ -53,8 +53,10 @@ struct Written {
 
 /// The most bytes of messages that one chunk takes.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
-/// How long one call waits for a message; it then looks again whether the queue is empty.
+/// How long one call waits for a message.
 const WAIT: Duration = Duration::from_secs(3600);
+/// The same where the run ends with the queue: what is delayed or with another worker may go without coming here.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl QueueSource {
     pub(crate) fn new(spec: QueueSourceSpec, path: PathBuf, stores: Arc<Stores>) -> Self {
@@ -105,23 +107,12 @@ impl QueueSource {
     async fn take(&self, queue: &Queue, items_max: usize) -> Result<Option<Vec<Taken>>, SourceError> {
         let held = &self.held;
         loop {
-            let wait = if self.spec.until_empty { Duration::ZERO } else { WAIT };
+            if self.spec.until_empty && self.is_empty(queue).await? {
+                return Ok(None);
+            }
+            let wait = if self.spec.until_empty { LOOK } else { WAIT };
             let deliveries = queue.reserve_many(items_max, CHUNK_BYTES, wait).await;
             let deliveries = deliveries.map_err(|error| held.remote("messages", error))?;
-            if deliveries.is_empty() {
-                if self.spec.until_empty && self.is_empty(queue).await? {
-                    return Ok(None);
-                }
-                if self.spec.until_empty {
-                    // Something is delayed or with another worker: it is waited for.
-                    let waited = queue.reserve_many(items_max, CHUNK_BYTES, Duration::from_secs(1)).await;
-                    let waited = waited.map_err(|error| held.remote("messages", error))?;
-                    if let Some(taken) = held.new_ones(waited) {
-                        return Ok(Some(taken));
-                    }
-                }
-                continue;
-            }
             if let Some(taken) = held.new_ones(deliveries) {
                 return Ok(Some(taken));
             }
