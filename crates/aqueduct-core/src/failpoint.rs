@@ -34,6 +34,8 @@ pub const SABOTAGES: &[&str] = &[
     "item-lost",
     "letter-removed-first",
     "state-not-committed",
+    "acknowledged-first",
+    "committed-taken-again",
 ];
 
 /// The error that a point gives when its plan says `error`.

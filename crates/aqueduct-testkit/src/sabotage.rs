@@ -54,6 +54,10 @@ fn points(sabotage: &'static str) -> Vec<Point> {
         "letter-removed-first" => (&[Kind::Replay], kills("ledger-commit-after", &[3, 21])),
         // The resumed run must remember what the killed one let pass.
         "state-not-committed" => (&[Kind::Dedupe, Kind::Rollback], kills("ledger-commit-after", &[40])),
+        // The kill comes when messages are gone and what came of them is not committed.
+        "acknowledged-first" => (&[Kind::Queue], kills("ledger-commit-before", &[3, 10])),
+        // It comes when that is committed and the messages are still there.
+        "committed-taken-again" => (&[Kind::Queue], kills("acknowledge-before", &[3, 10])),
         // The run itself must notice.
         _ => return vec![Point { kind: Kind::Jsonl, sabotage: Some(sabotage), blows: Vec::new() }],
     };

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use aqueduct_core::{Counts, Fence, Instant, Item, PartitionId, Payload, Revision, failpoint};
+use aqueduct_core::{Counts, Fence, Instant, Item, PartitionId, Payload, Position, Revision, failpoint};
 use aqueduct_store::{Advance, Commit, CommitError, Rows, Store};
 use crossbeam_channel::Receiver;
 use tokio::runtime::Handle;
@@ -434,6 +434,9 @@ impl Committer {
                 ledger.state.extend(changes);
             }
         }
+        if failpoint::sabotaged("acknowledged-first") {
+            self.acknowledge(&committed)?;
+        }
         self.runtime.block_on(self.databases[0].store.commit(ledger))?;
         self.recorded += u64::from(checkpoint);
         for output in &mut self.outputs {
@@ -441,10 +444,15 @@ impl Committer {
                 sink.committed()?;
             }
         }
+        self.acknowledge(&committed)
+    }
+
+    /// Tells the source how far each partition is committed.
+    fn acknowledge(&self, committed: &[(PartitionId, Position)]) -> Result<(), RunError> {
         for (partition, position) in committed {
             failpoint::hit("acknowledge-before").map_err(|error| CommitError::Backend(Box::new(error)))?;
             if let Some(source) = &self.acknowledges {
-                self.runtime.block_on(source.committed(partition, &position))?;
+                self.runtime.block_on(source.committed(*partition, position))?;
             }
         }
         Ok(())
@@ -483,7 +491,7 @@ impl Committer {
 #[derive(Default)]
 struct Epoch {
     /// By partition, the position and the least id that may come behind it.
-    positions: BTreeMap<PartitionId, (aqueduct_core::Position, String)>,
+    positions: BTreeMap<PartitionId, (Position, String)>,
     counts: Counts,
     letters: Vec<aqueduct_store::DeadLetter>,
     logs: Vec<StepLog>,
