@@ -62,8 +62,8 @@ pub fn assemble(spec: &PipelineSpec, request: RunRequest) -> Pipeline {
         is_played: !request.stand_in.is_empty(),
     };
     let backends = &waiting.backends;
+    let stores = Stores::new(clock.clone(), request.metrics.clone());
     let mut pipeline = Pipeline::named(&spec.name).options(options(spec, request));
-    let stores = Stores::new(clock.clone());
     pipeline = source::add(pipeline, spec, backends, &stores);
     pipeline = pipeline.on_error(rule(spec.source.on_error));
     for stage in &spec.stages {

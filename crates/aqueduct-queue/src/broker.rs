@@ -8,6 +8,7 @@ mod admin;
 mod declare;
 mod publish;
 mod reserve;
+mod restore;
 mod settle;
 mod state;
 
@@ -23,9 +24,10 @@ use crate::config::Config;
 use crate::contract::{Backend, Depth, Pause, Peeked, Pressure, Reserve, State as MessageState, TenantShare};
 use crate::error::{AdminError, Broken, DeclareError, PublishError, ReserveError, SettleError};
 use crate::index::Tick;
-use crate::log::{Change, Loaded, Log, WRITES_MAX, Write};
+use crate::log::{Change, Log, WRITES_MAX, Write};
 use crate::message::{Delivered, Message, MessageId, Receipt, Settlement, Token};
 
+pub(crate) use restore::Restoring;
 use state::State;
 
 /// The queues of one process, over a log.
@@ -55,15 +57,19 @@ impl Shared {
     }
 
     fn now(&self) -> Tick {
-        Tick::default().after(self.clock.now().elapsed_since_start())
+        tick(&self.clock)
     }
 }
 
+/// Now, as the indexes count time.
+fn tick(clock: &Clock) -> Tick {
+    Tick::default().after(clock.now().elapsed_since_start())
+}
+
 impl Broker {
-    /// Takes over what a log has.
-    pub(crate) fn new(log: Arc<dyn Log>, loaded: Loaded, capabilities: Capabilities, clock: Clock) -> Self {
-        let now = Tick::default().after(clock.now().elapsed_since_start());
-        let state = State::new(loaded, now, clock.wall());
+    /// Over a log, with what that told of what it has.
+    pub(crate) fn new(log: Arc<dyn Log>, found: Restoring, capabilities: Capabilities, clock: Clock) -> Self {
+        let state = found.finish();
         Self {
             shared: Arc::new(Shared { clock, state: Mutex::new(state) }),
             log,

@@ -67,7 +67,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It emits no metrics; [`Queue::depth`] and [`Queue::tenants`] give its figures.
+//! [`Queue::with_metrics`] counts into a registry what goes through a handle; [`Queue::depth`] and [`Queue::tenants`] give
+//! the figures of the moment.
 //!
 //! # Sources
 //!
@@ -83,6 +84,7 @@ mod error;
 mod index;
 mod log;
 mod message;
+mod metrics;
 mod queue;
 mod topic;
 

@@ -90,15 +90,25 @@ impl std::fmt::Debug for Write {
     }
 }
 
-/// What an opened store has.
-#[derive(Debug, Default)]
-pub(crate) struct Loaded {
-    pub(crate) groups: Vec<Group>,
-    /// In the order of their numbers. Attempts that were begun and not settled when the process died are counted.
-    pub(crate) heads: Vec<Head>,
-    pub(crate) dead: Vec<(MessageId, Dead)>,
-    /// What is remembered: queue, dedup id, message, until when.
-    pub(crate) remembered: Vec<(Box<str>, Box<str>, MessageId, Timestamp)>,
+/// What an opening finds, a thing at a time, so that nothing is in memory twice. Groups come first, then dead letters,
+/// then messages in the order of their numbers.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Group(Group),
+    Dead(MessageId, Dead),
+    /// Attempts that were begun and not settled when the process died are counted.
+    Message(Head),
+    Remembered {
+        queue: Box<str>,
+        dedup_id: Box<str>,
+        id: MessageId,
+        until: Timestamp,
+    },
+}
+
+/// Where the numbers of an opened store go on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbers {
     /// Greater than every number that was ever given to a message.
     pub(crate) next_id: u64,
     /// How often the store was opened; greater than at any time before.

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_core::{Clock, ConfigError};
+use aqueduct_metrics::{MetricsError, Registry};
 use tokio::sync::watch;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Restoring};
 use crate::capability::{Capabilities, Capability};
 use crate::config::Config;
 use crate::contract::{Backend, DeadCause, Depth, Pause, Peeked, Pressure, Reserve, State, TenantShare};
 use crate::error::{AdminError, Broken, DeclareError, OpenError, PublishError, ReserveError, SettleError};
+use crate::log::MemoryLog;
 use crate::log::redb::RedbLog;
-use crate::log::{Loaded, MemoryLog};
 use crate::message::{Delivered, Durability, Message, MessageId, Receipt, Settlement, Token};
+use crate::metrics::Metrics;
 
 /// A store of queues. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,7 +52,8 @@ impl Queues {
     /// The same, on another clock.
     #[must_use]
     pub fn memory_with(clock: Clock) -> Self {
-        let broker = Broker::new(Arc::new(MemoryLog::default()), Loaded::default(), MEMORY, clock.clone());
+        let empty = Restoring::at(&clock);
+        let broker = Broker::new(Arc::new(MemoryLog::default()), empty, MEMORY, clock.clone());
         Self { backend: Arc::new(broker), clock }
     }
 
@@ -69,8 +72,10 @@ impl Queues {
     ///
     /// See [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, clock: Clock) -> Result<Self, OpenError> {
-        let (log, loaded) = RedbLog::open(path.as_ref(), &clock)?;
-        let broker = Broker::new(Arc::new(log), loaded, EMBEDDED, clock.clone());
+        let mut found = Restoring::at(&clock);
+        let (log, numbers) = RedbLog::open(path.as_ref(), &clock, &mut |one| found.take(one))?;
+        found.count_from(numbers);
+        let broker = Broker::new(Arc::new(log), found, EMBEDDED, clock.clone());
         Ok(Self { backend: Arc::new(broker), clock })
     }
 
@@ -95,13 +100,20 @@ impl Queues {
     pub async fn declare(&self, name: &str, config: Config) -> Result<Queue, DeclareError> {
         self.backend.declare(name, &config).await?;
         let group = config.groups.first().map_or(Config::DEFAULT_GROUP.into(), |(name, _)| name.clone());
-        Ok(Queue { store: self.clone(), name: name.into(), group: Arc::from(group), lease: None })
+        Ok(Queue {
+            store: self.clone(),
+            name: name.into(),
+            group: Arc::from(group),
+            lease: None,
+            metrics: None,
+        })
     }
 
     /// A queue that is there, as it was declared, with its group `default`.
     #[must_use]
     pub fn queue(&self, name: &str) -> Queue {
-        Queue { store: self.clone(), name: name.into(), group: Config::DEFAULT_GROUP.into(), lease: None }
+        let group = Config::DEFAULT_GROUP.into();
+        Queue { store: self.clone(), name: name.into(), group, lease: None, metrics: None }
     }
 
     /// The queues that are there, with their groups, in the order of their names.
@@ -131,6 +143,7 @@ pub struct Queue {
     group: Arc<str>,
     /// How long it leases messages for; as the queue says without one.
     lease: Option<Duration>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Queue {
@@ -152,10 +165,21 @@ impl Queue {
         &self.group
     }
 
-    /// The same queue, seen by another one of its groups.
+    /// The same queue, seen by another one of its groups. It does not count into a registry.
     #[must_use]
     pub fn group(&self, name: &str) -> Self {
-        Self { group: name.into(), ..self.clone() }
+        Self { group: name.into(), metrics: None, ..self.clone() }
+    }
+
+    /// The same queue, which counts what goes through this handle and its clones. How much is in the group is set by each
+    /// [`depth`](Self::depth).
+    ///
+    /// # Errors
+    ///
+    /// [`MetricsError`] when the registry has other metrics by these names, or a name is too long.
+    pub fn with_metrics(mut self, registry: &Registry) -> Result<Self, MetricsError> {
+        self.metrics = Some(Arc::new(Metrics::register(registry, &self.name, &self.group)?));
+        Ok(self)
     }
 
     /// The same queue, whose messages are leased for so long where the queue says otherwise. From 1 ms to a week; what
@@ -209,11 +233,17 @@ impl Queue {
         messages: Vec<Message>,
         wait: Duration,
     ) -> Result<Vec<Receipt>, PublishError> {
-        self.store.backend.publish(&self.name, messages, wait).await
+        let Some(metrics) = &self.metrics else {
+            return self.store.backend.publish(&self.name, messages, wait).await;
+        };
+        let (began, count) = (self.store.clock.now(), messages.len());
+        let published = self.store.backend.publish(&self.name, messages, wait).await;
+        metrics.published(count, published.is_ok(), self.store.clock.now().since(began));
+        published
     }
 
     async fn one(&self, message: Message, wait: Duration) -> Result<Receipt, PublishError> {
-        let receipts = self.store.backend.publish(&self.name, vec![message], wait).await?;
+        let receipts = self.publish_all(vec![message], wait).await?;
         // A backend gives one receipt for each message.
         receipts.into_iter().next().ok_or(PublishError::Broken(Broken::Closed))
     }
@@ -276,12 +306,23 @@ impl Queue {
         let (queue, group) = (&*self.name, &*self.group);
         let request = Reserve { queue, group, items_max, bytes_max, lease: self.lease, within: wait };
         let delivered = self.store.backend.reserve(request).await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.delivered(&delivered, self.store.clock.wall());
+        }
         Ok(delivered.into_iter().map(|delivered| Delivery { delivered, queue: self.clone() }).collect())
     }
 
     /// Settles several deliveries of this queue and group, each for itself, in one write. One answer for each.
     pub async fn settle(&self, settlements: Vec<(Token, Settlement)>) -> Vec<Result<(), SettleError>> {
-        self.store.backend.settle(&self.name, &self.group, settlements).await
+        let metrics = self.metrics.as_ref();
+        let outcomes: Vec<_> = (metrics.into_iter())
+            .flat_map(|metrics| settlements.iter().map(|(_, settlement)| metrics.outcome(settlement)))
+            .collect();
+        let results = self.store.backend.settle(&self.name, &self.group, settlements).await;
+        for (outcome, result) in outcomes.into_iter().zip(&results) {
+            outcome.note(result);
+        }
+        results
     }
 
     /// Lets a lease last so long from now on.
@@ -300,7 +341,11 @@ impl Queue {
     ///
     /// [`AdminError`].
     pub async fn discard(&self, ids: &[MessageId]) -> Result<u64, AdminError> {
-        self.store.backend.discard(&self.name, &self.group, ids).await
+        let discarded = self.store.backend.discard(&self.name, &self.group, ids).await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.discarded(discarded);
+        }
+        Ok(discarded)
     }
 
     /// Counts what is in the group.
@@ -309,7 +354,11 @@ impl Queue {
     ///
     /// [`AdminError`].
     pub async fn depth(&self) -> Result<Depth, AdminError> {
-        self.store.backend.depth(&self.name, &self.group).await
+        let depth = self.store.backend.depth(&self.name, &self.group).await?;
+        if let Some(metrics) = &self.metrics {
+            metrics.counted(&depth);
+        }
+        Ok(depth)
     }
 
     /// Tells how the tenants of the group fare, those that take most first, at most `limit`.
@@ -517,7 +566,11 @@ impl Delivery {
     ) -> Result<Vec<Receipt>, SettleError> {
         let queue = &self.queue;
         let settlements = vec![(self.delivered.token, Settlement::Ack)];
-        queue.store.backend.transact(&queue.name, &queue.group, settlements, messages).await
+        let receipts = queue.store.backend.transact(&queue.name, &queue.group, settlements, messages).await;
+        if let Some(metrics) = &queue.metrics {
+            metrics.outcome(&Settlement::Ack).note(&receipts);
+        }
+        receipts
     }
 
     /// Lets the lease last so long from now on.

@@ -9,19 +9,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aqueduct_core::Clock;
-use aqueduct_queue::{OpenError, Queues};
+use aqueduct_metrics::Registry;
+use aqueduct_queue::{OpenError, Queue, Queues};
 
 /// The files of queues of one pipeline. A file has one owner, so a source and a sink of the same one share it.
 #[derive(Debug)]
 pub(crate) struct Stores {
     clock: Clock,
+    metrics: Registry,
     /// Held while a file is opened.
     open: Mutex<HashMap<PathBuf, Queues>>,
 }
 
 impl Stores {
-    pub(crate) fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { clock, open: Mutex::default() })
+    pub(crate) fn new(clock: Clock, metrics: Registry) -> Arc<Self> {
+        Arc::new(Self { clock, metrics, open: Mutex::default() })
+    }
+
+    /// The queue, which counts what goes through it.
+    fn counted(&self, queue: Queue) -> Queue {
+        // A registry that refuses the names belongs to the program; the pipeline runs without them.
+        queue.clone().with_metrics(&self.metrics).unwrap_or(queue)
     }
 
     /// Opens a file of queues, or gives the one that is open. May wait for a disk.

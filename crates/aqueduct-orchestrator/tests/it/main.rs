@@ -9,6 +9,7 @@ mod cvss;
 mod expression;
 mod file;
 mod html;
+mod queue;
 mod reference;
 mod schema;
 mod settings;

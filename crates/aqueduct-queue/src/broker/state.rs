@@ -9,8 +9,8 @@ use crate::config::{Config, DeadLettersFull};
 use crate::contract::{Dead, DeadCause, Pressure};
 use crate::error::{AdminError, Broken};
 use crate::index::{Arrival, Entry, Index, Leased, Tick};
-use crate::log::{Change, Group, GroupId, Head, Loaded};
-use crate::message::{Message, MessageId};
+use crate::log::{Change, Group, GroupId, Head, Numbers};
+use crate::message::MessageId;
 use crate::topic::Pattern;
 
 /// All that is known in memory.
@@ -74,6 +74,11 @@ impl Dedup {
         self.order.push_back((until, id));
     }
 
+    /// Brings into order what was remembered in another one.
+    pub(super) fn sort(&mut self) {
+        self.order.make_contiguous().sort();
+    }
+
     /// Forgets what is over, and the oldest where there are more than `items_max`.
     pub(super) fn forget(&mut self, now: Tick, items_max: usize) -> impl Iterator<Item = Box<str>> + '_ {
         std::iter::from_fn(move || {
@@ -88,62 +93,17 @@ impl Dedup {
     }
 }
 
-/// A date that was written down, on the broker's clock: not before `earliest` and not after `latest`, however the
-/// machine's date was set since.
-fn tick(date: Timestamp, now: Tick, wall: Timestamp, earliest: Duration, latest: Duration) -> Tick {
-    let millis = date.0.saturating_sub(wall.0);
-    let distance = Duration::from_millis(millis.unsigned_abs());
-    if millis < 0 { now.before(distance.min(earliest)) } else { now.after(distance.min(latest)) }
-}
-
 /// A date some time after another one.
 pub(super) fn later(date: Timestamp, by: Duration) -> Timestamp {
     Timestamp(date.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
 
-fn millis(millis: i64) -> Duration {
-    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-}
-
 impl State {
-    pub(super) fn new(loaded: Loaded, now: Tick, wall: Timestamp) -> Self {
-        let mut state = Self {
-            next_id: loaded.next_id.max(1),
-            // Later openings give greater numbers; 2^40 leases are 300 years of a hundred a second.
-            next_lease: u64::from(loaded.opening) << 40,
-            ..Self::default()
-        };
-        let config = Arc::new(Config::default());
-        for group in loaded.groups {
-            state.add_group(group, &config);
-        }
-        let mut dead: HashMap<MessageId, Dead> = loaded.dead.into_iter().collect();
-        for head in loaded.heads {
-            let Some(group) = state.groups.get_mut(&head.group) else { continue };
-            match dead.remove(&head.id) {
-                Some(dead) => {
-                    group.dead_bytes += u64::from(head.bytes);
-                    group.dead.insert(head.id, Buried { head, dead });
-                }
-                None => {
-                    let since = tick(head.published, now, wall, Message::DELAY_MAX, Duration::ZERO);
-                    // Not longer than from the publication on, should the date have been set back since.
-                    let latest = |due: Timestamp| millis(due.0.saturating_sub(head.published.0));
-                    let due = head.due.map(|due| tick(due, now, wall, Duration::ZERO, latest(due)));
-                    group.index.insert(&arrival(&head, since, due.filter(|due| *due > now)));
-                }
-            }
-        }
-        for (queue, dedup_id, id, until) in loaded.remembered {
-            if let Some(queue) = state.queues.get_mut(&queue) {
-                let until = tick(until, now, wall, Duration::ZERO, Config::DEDUP_WINDOW_MAX);
-                queue.dedup.remember(dedup_id, id, until);
-            }
-        }
-        for queue in state.queues.values_mut() {
-            queue.dedup.order.make_contiguous().sort();
-        }
-        state
+    /// Sets where numbers go on.
+    pub(super) fn count_from(&mut self, numbers: Numbers) {
+        self.next_id = numbers.next_id.max(1);
+        // Later openings give greater numbers; 2^40 leases are 300 years of a hundred a second.
+        self.next_lease = u64::from(numbers.opening) << 40;
     }
 
     /// Adds a group to its queue, which comes to be with its first one.

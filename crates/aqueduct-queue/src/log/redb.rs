@@ -45,7 +45,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use redb::{Builder, Database, ReadableDatabase};
 
 use crate::error::{Broken, OpenError};
-use crate::log::{Body, Loaded, Log, ReadError, WRITES_MAX, Write};
+use crate::log::{Body, Found, Head, Log, Numbers, ReadError, WRITES_MAX, Write};
 use crate::message::MessageId;
 
 use attempts::Attempts;
@@ -53,7 +53,7 @@ use committer::{Committer, LARGE_BYTES, Pending};
 use failure::{Failure, caught};
 use opened::Opened;
 use recent::Recent;
-use tables::Row;
+use tables::{Read, Row};
 
 pub use verify::{Damage, RepairReport, VerifyReport, repair, verify};
 
@@ -87,38 +87,56 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 const COMPACT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
 impl RedbLog {
-    /// Opens the file at `path`, or makes it, and reads what it has. One process has it at a time.
+    /// Opens the file at `path`, or makes it, and tells what it has. One process has it at a time.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]. A file that is refused is left as it is, but for what redb does after a crash.
-    pub(crate) fn open(path: &Path, clock: &Clock) -> Result<(Self, Loaded), OpenError> {
-        Self::open_with(path, clock, LARGE_BYTES)
+    /// [`OpenError`]; what was told counts for nothing then. A file that is refused is left as it is, but for what redb
+    /// does after a crash.
+    pub(crate) fn open(
+        path: &Path,
+        clock: &Clock,
+        tell: &mut dyn FnMut(Found),
+    ) -> Result<(Self, Numbers), OpenError> {
+        Self::open_with(path, clock, LARGE_BYTES, tell)
     }
 
     /// As [`open`](Self::open), with another size at which a file is large.
-    fn open_with(path: &Path, clock: &Clock, large_bytes: u64) -> Result<(Self, Loaded), OpenError> {
+    fn open_with(
+        path: &Path,
+        clock: &Clock,
+        large_bytes: u64,
+        tell: &mut dyn FnMut(Found),
+    ) -> Result<(Self, Numbers), OpenError> {
         let failed = |what| move |failure: Failure| failure.opening(path, what);
         let opening = Opening::begin(path, large_bytes).map_err(failed("opening"))?;
         let opened = open_database(path, opening.checks).map_err(failed("opening"))?;
         // From here on no other process changes either file.
-        Self::start(opened, path, clock, large_bytes).map_err(failed("reading"))
+        Self::start(opened, path, clock, large_bytes, tell).map_err(failed("reading"))
     }
 
-    /// Loads what a database has and starts the thread.
+    /// Tells what a database has and starts the thread.
     fn start(
         mut opened: Opened,
         path: &Path,
         clock: &Clock,
         large_bytes: u64,
-    ) -> Result<(Self, Loaded), Failure> {
-        let left = Attempts::left(path)?;
-        let (mut meta, mut loaded) = opened.with(|database| tables::load(database))?;
+        tell: &mut dyn FnMut(Found),
+    ) -> Result<(Self, Numbers), Failure> {
+        let (left, now) = (Attempts::left(path)?, clock.wall());
+        // What began when the last process died was an attempt.
+        let mut begun = Vec::new();
+        let unknown = |head: &Head| {
+            let attempt = *left.attempts.get(&head.id.0).filter(|attempt| **attempt > head.attempts)?;
+            begun.push((head.id.0, attempt));
+            Some(attempt)
+        };
+        let Read { mut meta, live_bytes } =
+            opened.with(|database| tables::read(database, now, unknown, tell))?;
         hold_against(meta.sequence, left.safe)?;
 
-        let live: u64 = loaded.heads.iter().map(|head| u64::from(head.bytes) + 256).sum();
         let file_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
-        if file_bytes > COMPACT_BYTES_MIN && live < file_bytes / 4 {
+        if file_bytes > COMPACT_BYTES_MIN && live_bytes < file_bytes / 4 {
             // Costs as much as what is in the file, which is little.
             opened.with(|database| Ok(database.compact()?))?;
         }
@@ -127,30 +145,18 @@ impl RedbLog {
             .opening
             .checked_add(1)
             .ok_or_else(|| Failure::Damaged("it was opened more often than there are numbers".into()))?;
-        loaded.opening = meta.opening;
         opened.with(|database| {
             let transaction = database.begin_write()?;
-            // All that are over.
-            let items = loaded.remembered.len();
-            let now = clock.wall();
-            if items > 0 {
+            if meta.remembered > 0 {
+                // All that are over.
+                let items = usize::try_from(meta.remembered).unwrap_or(usize::MAX);
                 tables::sweep(&transaction, &[], items, now, &mut meta)?;
-                loaded.remembered.retain(|(.., until)| *until > now);
             }
             tables::advance(&transaction, &mut meta)?;
             Ok(transaction.commit()?)
         })?;
 
-        // What began when the last process died was an attempt.
-        let mut begun = Vec::new();
-        for head in &mut loaded.heads {
-            if let Some(attempt) = left.attempts.get(&head.id.0)
-                && *attempt > head.attempts
-            {
-                head.attempts = *attempt;
-                begun.push((head.id.0, *attempt));
-            }
-        }
+        let numbers = Numbers { next_id: meta.next_id, opening: meta.opening };
         let attempts = Attempts::create(path, meta.sequence, begun.into_iter())?;
 
         let shared = Arc::new(Shared {
@@ -174,7 +180,7 @@ impl RedbLog {
             .spawn(move || committer.run(&queue))
             .map_err(Failure::from)?;
         let log = Self { shared, writes: RwLock::new(Some(writes)), committer: Mutex::new(Some(committer)) };
-        Ok((log, loaded))
+        Ok((log, numbers))
     }
 }
 

@@ -11,6 +11,7 @@ mod keys;
 mod kill;
 mod lasting;
 mod leases;
+mod metrics;
 mod operators;
 mod order;
 mod publish;

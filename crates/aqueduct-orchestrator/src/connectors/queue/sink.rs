@@ -133,7 +133,7 @@ impl Sink for QueueSink {
             };
             let queues = self.stores.at(&self.path).map_err(|error| self.remote(error))?;
             let queue = runtime.block_on(queues.declare(&self.spec.queue, self.config()?));
-            self.queue = Some(queue.map_err(|error| self.remote(error))?);
+            self.queue = Some(self.stores.counted(queue.map_err(|error| self.remote(error))?));
         }
         let mut encoded = Bytes::copy_from_slice(encoded);
         while encoded.has_remaining() {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use aqueduct_core::{Classified, PartitionId, Phase, Position, Record};
+use aqueduct_core::{Classified, PartitionId, Phase, Position, Record, failpoint};
 use aqueduct_queue::{Config, MessageId, Queue, Settlement, Token};
 use aqueduct_stream::{
     Acknowledge, Chunk, ChunkContent, Decode, DecodeError, Decoded, Guarantee, Source, SourceContext,
@@ -80,9 +80,9 @@ impl QueueSource {
             .build()
             .map_err(|error| held.remote("the queue", error))?;
         let queue = queues.declare(&self.spec.queue, config).await;
-        let queue = queue.map_err(|error| held.remote("the queue", error))?;
+        let queue = self.stores.counted(queue.map_err(|error| held.remote("the queue", error))?);
         let ids: Vec<MessageId> = committed.iter().copied().map(MessageId).collect();
-        if !ids.is_empty() {
+        if !ids.is_empty() && !failpoint::sabotaged("committed-taken-again") {
             queue.discard(&ids).await.map_err(|error| held.remote("what is committed", error))?;
         }
         // Not the thing itself: a run that is dropped must end this.
@@ -93,6 +93,7 @@ impl QueueSource {
                 clock.sleep(lease / 3).await;
                 let Some(held) = extending.upgrade() else { return };
                 held.extend(lease).await;
+                held.count().await;
             }
         });
         if let Some(earlier) = held.extends.lock().unwrap_or_else(PoisonError::into_inner).replace(extends) {
@@ -156,6 +157,14 @@ impl Held {
         for token in tokens {
             // A lease that is lost already comes again, and then is ours again; see `new_ones`.
             let _ = queue.extend(token, lease).await;
+        }
+    }
+
+    /// Brings the gauges up to date.
+    async fn count(&self) {
+        if let Some(queue) = self.queue.get() {
+            // A store that does not work is told by whoever takes messages from it.
+            let _ = queue.depth().await;
         }
     }
 

@@ -7,7 +7,7 @@ use redb::{
     TableDefinition, TableError, WriteTransaction,
 };
 
-use crate::log::{Change, Loaded};
+use crate::log::{Change, Found, Head};
 use crate::message::MessageId;
 
 use super::failure::{Failure, damaged};
@@ -20,6 +20,9 @@ pub(super) const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 pub(super) const DEAD: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead");
 pub(super) const REMEMBERED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("remembered");
 pub(super) const GROUPS: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("groups");
+
+/// About what the records of a message take beside its body and headers.
+const RECORDS_BYTES: u64 = 256;
 
 /// The key of the one record in [`META`].
 pub(super) const META_KEY: &str = "meta";
@@ -228,60 +231,94 @@ pub(super) fn meta(transaction: &ReadTransaction) -> Result<Meta, Failure> {
     }
 }
 
-/// Reads everything but bodies and holds it against the counts.
-pub(super) fn load(database: &Database) -> Result<(Meta, Loaded), Failure> {
+/// What an opening was told while it read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) meta: Meta,
+    /// About what all messages take in the file.
+    pub(super) live_bytes: u64,
+}
+
+/// Reads everything but bodies, tells of it and holds it against the counts. `begun` gives the attempts of a message that
+/// the file does not know of.
+pub(super) fn read(
+    database: &Database,
+    now: Timestamp,
+    mut begun: impl FnMut(&Head) -> Option<u32>,
+    tell: &mut dyn FnMut(Found),
+) -> Result<Read, Failure> {
     let transaction = database.begin_read()?;
     let meta = meta(&transaction)?;
-    let mut loaded = Loaded { next_id: meta.next_id, opening: meta.opening, ..Loaded::default() };
+
+    let (mut groups, mut previous) = (0, None);
+    for entry in transaction.open_table(GROUPS)?.iter()? {
+        let (id, record) = entry?;
+        let id = id.value();
+        if previous >= Some(id) {
+            return Err(Failure::Damaged(format!("the group {id} is out of place")));
+        }
+        previous = Some(id);
+        groups += 1;
+        let group = record::read_group(id, record.value());
+        tell(Found::Group(group.map_err(|bad| damaged(format_args!("the group {id}"), &bad))?));
+    }
+    count("groups", groups, meta.groups)?;
+
+    let mut dead_ids: Vec<u64> = Vec::new();
+    for entry in transaction.open_table(DEAD)?.iter()? {
+        let (id, record) = entry?;
+        let id = id.value();
+        if dead_ids.last() >= Some(&id) {
+            return Err(Failure::Damaged(format!("the dead letter {id} is out of place")));
+        }
+        dead_ids.push(id);
+        let dead = record::read_dead(id, record.value());
+        let dead = dead.map_err(|bad| damaged(format_args!("the dead letter {id}"), &bad))?;
+        tell(Found::Dead(MessageId(id), dead));
+    }
+    count("dead letters", dead_ids.len() as u64, meta.dead)?;
 
     // A page that leads back to an earlier one would make the scan endless; both checks end it.
-    let mut previous = None;
+    let (mut heads, mut live_bytes, mut previous) = (0, 0, None);
+    let mut dead_ids = dead_ids.into_iter().peekable();
     for entry in transaction.open_table(HEADS)?.iter()? {
         let (id, record) = entry?;
         let id = id.value();
-        if previous >= Some(id) || id >= meta.next_id || loaded.heads.len() as u64 >= meta.heads {
+        if previous >= Some(id) || id >= meta.next_id || heads >= meta.heads {
             return Err(Failure::Damaged(format!("the head of message {id} is out of place")));
         }
         previous = Some(id);
         let head = record::read_head(id, record.value());
-        loaded.heads.push(head.map_err(|bad| damaged(format_args!("the head of message {id}"), &bad))?);
-    }
-    count("heads", loaded.heads.len() as u64, meta.heads)?;
-    count("bodies", transaction.open_table(BODIES)?.len()?, meta.bodies)?;
-
-    for entry in transaction.open_table(DEAD)?.iter()? {
-        let (id, record) = entry?;
-        let id = MessageId(id.value());
-        let is_next = loaded.dead.last().is_none_or(|(last, _)| *last < id);
-        if !is_next || loaded.heads.binary_search_by_key(&id, |head| head.id).is_err() {
-            return Err(Failure::Damaged(format!("the dead letter {id} is out of place")));
+        let mut head = head.map_err(|bad| damaged(format_args!("the head of message {id}"), &bad))?;
+        heads += 1;
+        live_bytes += u64::from(head.bytes) + RECORDS_BYTES;
+        dead_ids.next_if_eq(&id);
+        if let Some(attempts) = begun(&head) {
+            head.attempts = attempts;
         }
-        let dead = record::read_dead(id.0, record.value());
-        loaded.dead.push((id, dead.map_err(|bad| damaged(format_args!("the dead letter {id}"), &bad))?));
+        tell(Found::Message(head));
     }
-    count("dead letters", loaded.dead.len() as u64, meta.dead)?;
+    count("heads", heads, meta.heads)?;
+    count("bodies", transaction.open_table(BODIES)?.len()?, meta.bodies)?;
+    if let Some(id) = dead_ids.next() {
+        return Err(Failure::Damaged(format!("the dead letter {id} is out of place")));
+    }
 
+    let mut remembered = 0;
     for entry in transaction.open_table(REMEMBERED)?.iter()? {
         let (key, record) = entry?;
-        if loaded.remembered.len() as u64 >= meta.remembered {
+        if remembered >= meta.remembered {
             return Err(Failure::Damaged("there are more remembered dedup ids than were written".into()));
         }
-        let remembered = record::read_remembered(key.value(), record.value());
-        loaded.remembered.push(remembered.map_err(|bad| damaged("a remembered dedup id", &bad))?);
-    }
-    count("remembered dedup ids", loaded.remembered.len() as u64, meta.remembered)?;
-
-    for entry in transaction.open_table(GROUPS)?.iter()? {
-        let (id, record) = entry?;
-        let id = id.value();
-        if loaded.groups.last().is_some_and(|last| last.id.0 >= id) {
-            return Err(Failure::Damaged(format!("the group {id} is out of place")));
+        remembered += 1;
+        let (queue, dedup_id, id, until) = record::read_remembered(key.value(), record.value())
+            .map_err(|bad| damaged("a remembered dedup id", &bad))?;
+        if until > now {
+            tell(Found::Remembered { queue, dedup_id, id, until });
         }
-        let group = record::read_group(id, record.value());
-        loaded.groups.push(group.map_err(|bad| damaged(format_args!("the group {id}"), &bad))?);
     }
-    count("groups", loaded.groups.len() as u64, meta.groups)?;
-    Ok((meta, loaded))
+    count("remembered dedup ids", remembered, meta.remembered)?;
+    Ok(Read { meta, live_bytes })
 }
 
 fn count(what: &str, found: u64, written: u64) -> Result<(), Failure> {

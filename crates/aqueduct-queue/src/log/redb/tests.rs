@@ -14,10 +14,11 @@ use std::time::Duration;
 
 use aqueduct_core::{Clock, Random, Timestamp};
 
+use super::committer::LARGE_BYTES;
 use super::{RedbLog, record};
 use crate::contract::{Dead, DeadCause};
-use crate::error::Broken;
-use crate::log::{Body, Change, Group, GroupId, Head, Loaded, Log, ReadError, Write};
+use crate::error::{Broken, OpenError};
+use crate::log::{Body, Change, Found, Group, GroupId, Head, Log, ReadError, Write};
 use crate::message::{MessageId, Priority};
 
 /// When a test begins: 2026-01-01.
@@ -34,8 +35,44 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
+/// What an opening told.
+#[derive(Debug, Default)]
+struct Loaded {
+    groups: Vec<Group>,
+    heads: Vec<Head>,
+    dead: Vec<(MessageId, Dead)>,
+    remembered: Vec<(Box<str>, Box<str>, MessageId, Timestamp)>,
+    next_id: u64,
+    opening: u32,
+}
+
+impl Loaded {
+    fn take(&mut self, found: Found) {
+        match found {
+            Found::Group(group) => self.groups.push(group),
+            Found::Dead(id, dead) => self.dead.push((id, dead)),
+            Found::Message(head) => self.heads.push(head),
+            Found::Remembered { queue, dedup_id, id, until } => {
+                self.remembered.push((queue, dedup_id, id, until));
+            }
+        }
+    }
+}
+
+/// Opens a file with a size at which it is large.
+fn try_open_at(path: &Path, clock: &Clock, large_bytes: u64) -> Result<(RedbLog, Loaded), OpenError> {
+    let mut loaded = Loaded::default();
+    let (log, numbers) = RedbLog::open_with(path, clock, large_bytes, &mut |found| loaded.take(found))?;
+    (loaded.next_id, loaded.opening) = (numbers.next_id, numbers.opening);
+    Ok((log, loaded))
+}
+
+fn try_open(path: &Path, clock: &Clock) -> Result<(RedbLog, Loaded), OpenError> {
+    try_open_at(path, clock, LARGE_BYTES)
+}
+
 fn open(path: &Path) -> (RedbLog, Loaded) {
-    RedbLog::open(path, &clock()).expect("the file opens")
+    try_open(path, &clock()).expect("the file opens")
 }
 
 /// Hands in a write and gives where its end is told.

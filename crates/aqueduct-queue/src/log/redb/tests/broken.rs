@@ -74,7 +74,8 @@ fn a_write_that_fails_breaks_the_log_and_answers_everybody() {
         let file = FileBackend::new(file).expect("a file");
         let backend = Failing { file, left: Arc::clone(&left), error };
         let database = redb::Builder::new().create_with_backend(backend).expect("opens");
-        let (log, _) = RedbLog::start(Opened::of(database), &path, &clock(), LARGE_BYTES).expect("starts");
+        let (log, _) =
+            RedbLog::start(Opened::of(database), &path, &clock(), LARGE_BYTES, &mut drop).expect("starts");
         put(&log, vec![insert(1)]).expect("written");
         put(&log, vec![Change::Update(Head { attempts: 1, ..head(1) })]).expect("written");
         left.store(i64::try_from(round * 3).expect("small"), Ordering::Relaxed);
@@ -158,7 +159,7 @@ fn a_record_that_vanished_whole_is_missed() {
         remove(&transaction);
         transaction.commit().expect("committed");
         drop(database);
-        let error = RedbLog::open(&path, &clock()).expect_err("something is missing");
+        let error = try_open(&path, &clock()).expect_err("something is missing");
         assert!(matches!(error, crate::error::OpenError::Damaged { .. }), "{number}: {error}");
         assert_ne!(crate::verify(&path).expect("looked through").damaged, [], "{number}");
     }
@@ -201,6 +202,6 @@ fn a_file_of_which_the_tables_are_missing_is_damaged() {
     transaction.delete_table(tables::DEAD).expect("there");
     transaction.commit().expect("committed");
     drop(database);
-    let error = RedbLog::open(&path, &clock()).expect_err("a table is missing");
+    let error = try_open(&path, &clock()).expect_err("a table is missing");
     assert!(matches!(error, crate::error::OpenError::Damaged { .. }), "{error}");
 }

@@ -104,7 +104,7 @@ pub(super) fn lay_down(image: &Image) -> (tempfile::TempDir, PathBuf) {
 
 /// Opens a damaged image: either it has everything, or it refuses. Says what it did.
 fn judge(path: &Path, model: &Model, large_bytes: u64) -> &'static str {
-    match RedbLog::open_with(path, &clock(), large_bytes) {
+    match try_open_at(path, &clock(), large_bytes) {
         Ok((log, loaded)) => {
             let mut found = Model::of(&loaded);
             // An attempt too few may be counted, where the note of it is damaged; there are none here.
@@ -117,7 +117,7 @@ fn judge(path: &Path, model: &Model, large_bytes: u64) -> &'static str {
                     found.apply(&[insert(next)]);
                     assert_eq!(log.read(MessageId(next)), Ok(body(next)));
                     drop(log);
-                    match RedbLog::open_with(path, &clock(), large_bytes) {
+                    match try_open_at(path, &clock(), large_bytes) {
                         Ok((_, loaded)) => assert_eq!(Model::of(&loaded), found),
                         Err(error) => assert!(matches!(error, OpenError::Damaged { .. }), "{error}"),
                     }
@@ -196,8 +196,7 @@ fn no_damaged_image_of_a_large_file_opens_with_less_than_was_acknowledged() {
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(said.contains("panic in a destructor during cleanup"), "round {next}: {said}");
             // What it left is refused from then on, and does not kill the next one.
-            let error =
-                RedbLog::open_with(&folder.path().join("queues"), &clock(), 0).expect_err("it is damaged");
+            let error = try_open_at(&folder.path().join("queues"), &clock(), 0).expect_err("it is damaged");
             assert!(matches!(error, OpenError::Damaged { .. }), "round {next}: {error}");
             *outcomes.entry("died".into()).or_default() += 1;
             next += 1;
@@ -271,7 +270,7 @@ fn a_lost_last_commit_is_not_taken_for_one_that_was_never_finished() {
             Image { file: killed.file.clone(), beside: killed.beside.clone(), model: Model::default() };
         image.file[range].fill(0);
         let (_folder, path) = lay_down(&image);
-        match RedbLog::open(&path, &clock()) {
+        match try_open(&path, &clock()) {
             Ok((_, loaded)) => assert_eq!(Model::of(&loaded), killed.model, "page {page}"),
             Err(OpenError::Damaged { what, .. }) => {
                 // Both commits are still there for a repair, but for flags in the header.

@@ -61,7 +61,7 @@ fn what_was_acknowledged_survives_the_kill_of_the_process() {
                     if let Ok(None) = child.try_wait()
                         && seen
                     {
-                        let error = RedbLog::open(&path, &clock()).expect_err("another process has it");
+                        let error = try_open(&path, &clock()).expect_err("another process has it");
                         assert!(matches!(error, OpenError::InUse { .. }), "{error}");
                     }
                     child.kill().expect("killed");
@@ -103,7 +103,7 @@ fn what_was_acknowledged_survives_the_kill_of_the_process() {
 #[ignore = "it is the process that the test above kills"]
 fn the_process_that_is_killed() {
     let Some(path) = std::env::var_os(FILE) else { return };
-    let (log, loaded) = RedbLog::open(Path::new(&path), &Clock::system()).expect("opens");
+    let (log, loaded) = try_open(Path::new(&path), &Clock::system()).expect("opens");
     let say = |kind: &str, id: u64| {
         let mut out = std::io::stdout().lock();
         // One write a line; the last one may be cut all the same.

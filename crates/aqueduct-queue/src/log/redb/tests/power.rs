@@ -95,7 +95,8 @@ fn lose_power_at_each_sync(seed: u64, large_bytes: u64) {
     let database = redb::Builder::new().create_with_backend(disk.clone()).expect("made");
     tables::create(&database).expect("made");
     let (_folder, path) = place();
-    let (log, _) = RedbLog::start(Opened::of(database), &path, &clock(), large_bytes).expect("starts");
+    let (log, _) =
+        RedbLog::start(Opened::of(database), &path, &clock(), large_bytes, &mut drop).expect("starts");
     // How many syncs there were when a write was acknowledged, what there was then, and the file beside it.
     let mut acknowledged =
         vec![(disk.syncs(), Model { next_id: 1, ..Model::default() }, fs_read(&beside(&path)))];
@@ -178,7 +179,7 @@ fn check(image: &[u8], syncs: usize, acknowledged: &[(usize, Model, Vec<u8>)], l
             let found = crate::verify(&path).expect("looked through");
             assert_eq!(found.damaged, [], "{fate:?} after {syncs} syncs");
         }
-        let (log, loaded) = RedbLog::open_with(&path, &clock(), large_bytes)
+        let (log, loaded) = try_open_at(&path, &clock(), large_bytes)
             .unwrap_or_else(|error| panic!("{fate:?} after {syncs} syncs: {error}"));
         let found = Model::of(&loaded);
         assert!(found == *model || Some(&found) == next, "{fate:?} after {syncs} syncs");

@@ -74,7 +74,7 @@ fn half_a_message_becomes_a_dead_letter_and_says_why() {
         heads.remove(4).expect("there");
         heads.insert(5, &b"nothing"[..]).expect("written");
     });
-    let error = RedbLog::open(&path, &clock()).expect_err("it is damaged");
+    let error = try_open(&path, &clock()).expect_err("it is damaged");
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     let found = crate::verify(&path).expect("looked through");
     let said: Vec<String> = found.damaged.iter().map(|damage| damage.what.clone()).collect();
@@ -120,7 +120,7 @@ fn a_repair_of_any_damage_saves_what_is_right_and_counts_the_rest() {
         let mut image = whole[round % 2].clone();
         let how = damage(&mut image, &mut random);
         let (folder, path) = lay_down(&image);
-        let opened = RedbLog::open(&path, &clock()).map(drop);
+        let opened = try_open(&path, &clock()).map(drop);
         // That one changed the files.
         let (_folder, path) = lay_down(&image);
         let to = folder.path().join("repaired");

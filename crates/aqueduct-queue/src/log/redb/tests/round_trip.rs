@@ -94,7 +94,7 @@ fn a_caller_that_panics_takes_nobody_with_it() {
 fn a_second_opening_is_refused_while_the_first_lasts() {
     let (_folder, path) = place();
     let (log, _) = open(&path);
-    let error = RedbLog::open(&path, &clock()).expect_err("it is open");
+    let error = try_open(&path, &clock()).expect_err("it is open");
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
     let error = crate::verify(&path).expect_err("it is open");
     assert!(matches!(error, OpenError::InUse { .. }), "{error}");
@@ -114,7 +114,7 @@ fn files_of_something_else_are_refused_and_left_alone() {
     transaction.commit().expect("committed");
     drop(database);
     for path in [&path, &other, &folder.path().to_owned()] {
-        let error = RedbLog::open(path, &clock()).expect_err("it is not ours");
+        let error = try_open(path, &clock()).expect_err("it is not ours");
         assert!(matches!(error, OpenError::NotOurs { .. }), "{error}");
     }
     assert_eq!(std::fs::read(&path).expect("there"), b"a letter to somebody");
@@ -131,7 +131,7 @@ fn a_missing_file_whose_neighbour_tells_of_commits_is_not_made_anew() {
         if remove {
             std::fs::remove_file(&path).expect("removed");
         }
-        let error = RedbLog::open(&path, &clock()).expect_err("it had a message");
+        let error = try_open(&path, &clock()).expect_err("it had a message");
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
         assert_eq!(std::fs::metadata(&path).map_or(0, |file| file.len()), 0, "a file was made");
     }
@@ -153,7 +153,7 @@ fn a_process_that_died_while_it_made_the_file_is_no_hindrance() {
 fn remembered_ids_go_when_their_time_is_over() {
     let (_folder, path) = place();
     let (clock, hands) = Clock::manual(START);
-    let (log, _) = RedbLog::open(&path, &clock).expect("opens");
+    let (log, _) = try_open(&path, &clock).expect("opens");
     let (soon, late) = (Timestamp(START.0 + 1000), Timestamp(START.0 + 100_000));
     put(&log, (0..300).map(|id| remember(id, if id < 200 { soon } else { late })).collect())
         .expect("written");
@@ -168,7 +168,7 @@ fn remembered_ids_go_when_their_time_is_over() {
     assert_eq!(loaded.remembered.len(), 100);
     drop(log);
     hands.advance(Duration::from_secs(100));
-    let (_log, loaded) = RedbLog::open(&path, &clock).expect("opens");
+    let (_log, loaded) = try_open(&path, &clock).expect("opens");
     assert_eq!(loaded.remembered, []);
 }
 
@@ -237,6 +237,6 @@ fn a_file_of_a_later_format_is_refused_by_its_number() {
     }
     transaction.commit().expect("committed");
     drop(database);
-    let error = RedbLog::open(&path, &clock()).expect_err("it is later");
+    let error = try_open(&path, &clock()).expect_err("it is later");
     assert!(matches!(&error, OpenError::NotOurs { found, .. } if found.contains("version 2")), "{error}");
 }
