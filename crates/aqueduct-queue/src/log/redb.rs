@@ -238,7 +238,8 @@ impl Log for RedbLog {
             return Err(broken);
         }
         let noted = self.shared.attempts().begin(attempts.iter().map(|(id, attempt)| (id.0, *attempt)));
-        noted.map_err(|error| self.shared.break_with("a write beside", error.to_string()))
+        noted
+            .map_err(|error| self.shared.break_with("a write beside", Failure::from(error).text().to_owned()))
     }
 
     /// Does nothing the second time. It blocks its thread for as long as a few commits take.

@@ -75,7 +75,7 @@ impl Committer {
             self.shared.remember(rows());
             if let Err(error) = self.shared.attempts().committed(self.meta.sequence, rows()) {
                 // These are safe; the next one could not be told from it.
-                self.shared.break_with("a write beside", error.to_string());
+                self.shared.break_with("a write beside", Failure::from(error).text().to_owned());
             }
         }
         for write in writes {

@@ -63,6 +63,10 @@ impl From<io::Error> for Failure {
         match error.kind() {
             // A page behind the end of the file, or a header that is none.
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Self::Damaged(error.to_string()),
+            // The one that whoever reads it can end.
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::System(format!("{error}; make room on its disk"))
+            }
             _ => Self::System(error.to_string()),
         }
     }
