@@ -6,6 +6,8 @@ mod capacity;
 mod dead_letters;
 mod dedup;
 mod fairness;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod groups;
 mod keys;
 mod kill;
