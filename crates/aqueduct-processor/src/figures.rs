@@ -7,6 +7,10 @@ use std::time::Duration;
 pub struct Figures {
     /// How many jobs may run at once.
     pub size: usize,
+    /// The workers that there are: threads of a pool for computing; of a pool for waiting always its size.
+    pub present: usize,
+    /// The most that there ever were.
+    pub present_high: usize,
     /// Jobs that wait for their turn.
     pub waiting: usize,
     /// Jobs that wait for their next attempt.
@@ -37,7 +41,7 @@ pub struct Figures {
     pub bytes_high: u64,
     /// The time that jobs have run, all together, without those that run now.
     pub busy: Duration,
-    /// The time that there was, all workers together: size x wall, added up over every size that the pool has had.
+    /// The time that there was, all workers together: [`present`](Self::present) x wall, added up as that changed.
     pub capacity: Duration,
 }
 
@@ -66,6 +70,8 @@ pub struct Health {
     /// How many jobs can run at once: less than the size where work that does not return holds more places than are
     /// made up for, or the system gives no thread.
     pub workers: usize,
+    /// The workers that there are: fewer than `workers` where more are begun when there is work for them.
+    pub present: usize,
 }
 
 /// What a drain came to.

@@ -12,6 +12,8 @@
 //!   priority, a key, bytes and a time; its work is called once for each attempt. Jobs stand in one line, ordered by the
 //!   time of their coming minus what their priority is worth, so that nobody waits for ever. Between two attempts a job
 //!   takes no worker. A [`Ticket`] brings the result.
+//! * The threads of a [`CpuPool`] are as many as [`Config::size`], or adapt between [`Config::size_min`] and that: one is
+//!   begun when a job waits and none is free, and ends when there was one too many for [`Config::idle_max`].
 //! * A [`Worker`] runs a handler over the messages of a queue. It reserves what it has slots for, keeps the leases while
 //!   handlers run, and settles by what came of them: done, again after a delay, set aside, or given back.
 //! * [`CpuPool::map`] runs a function over the parts of a data set and says where the time went.
@@ -80,8 +82,8 @@
 //!
 //! # Metrics
 //!
-//! [`Metrics`] counts jobs by how they ended and places that were given up, and times waits and attempts, under a name that
-//! you give. [`Pool::figures`], [`WorkerHandle::report`] and [`WorkloadReport`] need no registry.
+//! [`Metrics`] counts jobs by how they ended and places that were given up, times waits and attempts, and shows how many workers
+//! there are, under a name that you give. [`Pool::figures`], [`WorkerHandle::report`] and [`WorkloadReport`] need no registry.
 //!
 //! # Sources
 //!

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aqueduct_metrics::{Counter, Definition, Histogram, MetricsError, Registry, Scale};
+use aqueduct_metrics::{Counter, Definition, Gauge, Histogram, MetricsError, Registry, Scale};
 
 use crate::pool::End;
 
@@ -34,6 +34,13 @@ pub(crate) const ABANDONED: Definition = Definition {
     labels: &["pool"],
 };
 
+/// How many workers there are.
+pub(crate) const WORKERS: Definition = Definition {
+    name: "aqueduct_processor_workers",
+    help: "Workers that there are: threads of a pool for computing, the size of a pool for waiting.",
+    labels: &["pool"],
+};
+
 /// Where one pool, or all that go by one name, count. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -45,6 +52,7 @@ pub struct Metrics {
     abandoned: Counter,
     wait: Histogram,
     run: Histogram,
+    workers: Gauge,
 }
 
 impl Metrics {
@@ -64,6 +72,7 @@ impl Metrics {
             abandoned: registry.counter(&ABANDONED)?.series(&[name])?,
             wait: registry.histogram(&WAIT, Scale::SECONDS)?.series(&[name])?,
             run: registry.histogram(&RUN, Scale::SECONDS)?.series(&[name])?,
+            workers: registry.gauge(&WORKERS)?.series(&[name])?,
         })
     }
 
@@ -82,6 +91,11 @@ impl Metrics {
 
     pub(crate) fn waited(&self, wait: Duration) {
         self.wait.record_duration(wait);
+    }
+
+    /// There are other workers in place of so many. Pools of one name add up.
+    pub(crate) fn workers(&self, before: usize, now: usize) {
+        self.workers.add(now as f64 - before as f64);
     }
 
     pub(crate) fn ran(&self, run: Duration) {

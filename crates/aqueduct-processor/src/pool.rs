@@ -5,11 +5,12 @@ mod io;
 mod keeper;
 mod ticket;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -92,6 +93,9 @@ impl Pool {
     }
 
     /// Lets another number of jobs run at once, from now on. What runs is finished all the same.
+    ///
+    /// Where the number of threads adapts, this is the most. The fewest are [`Config::size_min`] as before, but never more
+    /// than this; where that is `None`, there are as many threads as this, always.
     ///
     /// # Errors
     ///
@@ -183,6 +187,8 @@ pub(crate) trait Control: Send + Sync {
     fn resize(&self, size: usize) -> Result<(), ConfigError>;
     fn figures(&self) -> Figures;
     fn health(&self) -> Health;
+    /// The most workers that there are, from now on until it is dropped.
+    fn mark(&self) -> Arc<AtomicUsize>;
     /// Cancels one job, if it has not ended.
     fn cancel(&self, place: Place);
     /// Takes nothing new.
@@ -199,14 +205,9 @@ pub(crate) trait Crew: Send + Sized + 'static {
     /// Sets going what may go.
     fn kick<'a>(shared: &'a Arc<Shared<Self>>, state: MutexGuard<'a, State<Self>>);
 
-    /// How many jobs can run at once.
-    fn workers(state: &State<Self>, config: &Config) -> usize {
-        state.workers(config)
-    }
-
-    /// Whether the system gave fewer threads than there should be.
-    fn lacks_threads(_state: &State<Self>, _config: &Config) -> bool {
-        false
+    /// How many workers there are.
+    fn present(state: &State<Self>) -> usize {
+        state.size
     }
 }
 
@@ -289,9 +290,17 @@ pub(crate) struct State<W> {
     size: usize,
     /// Threads that serve this pool. Not used where tasks do.
     threads: usize,
-    idle: usize,
-    /// When the size last changed.
-    sized: Instant,
+    /// Those that have begun and not yet looked for a job.
+    starting: usize,
+    /// For each thread that waits for a job, since when. Whoever takes one takes the latest, whichever thread it is, so
+    /// the first tells how long there has been a thread too many.
+    idle: VecDeque<Instant>,
+    /// Whether the system last gave no thread where one was wanted.
+    lacks_threads: bool,
+    /// Up to when the workers' time is added up.
+    counted: Instant,
+    /// Each has the most workers that there were since it was made.
+    marks: Vec<Weak<AtomicUsize>>,
     /// When a job was last taken, or the first one came.
     taken: Instant,
     next_id: u64,
@@ -331,8 +340,11 @@ impl<W: Crew> Shared<W> {
             due: BTreeMap::new(),
             size: config.size,
             threads: 0,
-            idle: 0,
-            sized: now,
+            starting: 0,
+            idle: VecDeque::new(),
+            lacks_threads: false,
+            counted: now,
+            marks: Vec::new(),
             taken: now,
             next_id: 0,
             closed: false,
@@ -353,6 +365,7 @@ impl<W: Crew> Shared<W> {
             emptied: Notify::new(),
             me: me.clone(),
         });
+        shared.count_workers(&mut shared.lock(), now);
         shared.handle.spawn(keeper::keep(Arc::downgrade(&shared)));
         Ok(shared)
     }
@@ -551,6 +564,30 @@ impl<W: Crew> Shared<W> {
         }
     }
 
+    /// Adds up the workers' time until now, and counts who is there from now on. To be called whenever that changes.
+    fn count_workers(&self, state: &mut State<W>, now: Instant) {
+        let (before, present) = (state.figures.present, W::present(state));
+        let workers = u32::try_from(before).unwrap_or(u32::MAX);
+        state.figures.capacity += now.since(state.counted) * workers;
+        state.counted = now;
+        if before == present {
+            return;
+        }
+        state.figures.present = present;
+        state.figures.present_high = state.figures.present_high.max(present);
+        state.marks.retain(|mark| match mark.upgrade() {
+            // Read by whoever has had an answer under the same lock.
+            Some(mark) => {
+                mark.fetch_max(present, Ordering::Relaxed);
+                true
+            }
+            None => false,
+        });
+        if let Some(metrics) = &self.config.metrics {
+            metrics.workers(before, present);
+        }
+    }
+
     /// Takes a job that does not run out of the pool.
     fn withdraw(&self, state: &mut State<W>, place: Place, end: End) -> Option<Told<W>> {
         let entry = state.line.remove(place).or_else(|| {
@@ -583,6 +620,7 @@ impl<W: Crew> Shared<W> {
         state.line.ended(running.key.as_ref(), running.bytes);
         // The thread that has it serves this pool no more; whoever has it finds no entry when it comes back.
         state.threads = state.threads.saturating_sub(1);
+        self.count_workers(state, self.clock.now());
         state.figures.abandoned += 1;
         state.figures.given_up += 1;
         let end = match running.cancel.why() {
@@ -614,10 +652,30 @@ impl<W> State<W> {
         self.line.len() == 0 && self.delayed.is_empty() && self.running.is_empty()
     }
 
-    fn add_capacity(&mut self, now: Instant) {
-        let size = u32::try_from(self.size).unwrap_or(u32::MAX);
-        self.figures.capacity += now.since(self.sized) * size;
-        self.sized = now;
+    /// The fewest threads that there are to be.
+    fn threads_min(&self, config: &Config) -> usize {
+        config.size_min.unwrap_or(self.size).min(self.workers(config))
+    }
+
+    /// How many jobs can run at once: not more than there are threads, where the system gives no other.
+    fn can_run(&self, config: &Config) -> usize {
+        let workers = self.workers(config);
+        if self.lacks_threads { self.threads.min(workers) } else { workers }
+    }
+
+    /// When there will have been a thread too many for so long that one ends; in the past for those that are about to.
+    fn unneeded(&self, config: &Config) -> impl Iterator<Item = Instant> {
+        let spare = self.threads.saturating_sub(self.threads_min(config));
+        self.idle.iter().take(spare).map(|since| since.after(config.idle_max))
+    }
+}
+
+impl<W> Drop for Shared<W> {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.config.metrics {
+            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            metrics.workers(state.figures.present, 0);
+        }
     }
 }
 
@@ -625,8 +683,8 @@ impl<W: Crew> Control for Shared<W> {
     fn resize(&self, size: usize) -> Result<(), ConfigError> {
         self.config.check_size(size)?;
         let mut state = self.lock();
-        state.add_capacity(self.clock.now());
         state.size = size;
+        self.count_workers(&mut state, self.clock.now());
         self.work.notify_all();
         if let Some(me) = self.me.upgrade() {
             W::kick(&me, state);
@@ -637,7 +695,7 @@ impl<W: Crew> Control for Shared<W> {
     fn figures(&self) -> Figures {
         let now = self.clock.now();
         let mut state = self.lock();
-        state.add_capacity(now);
+        self.count_workers(&mut state, now);
         let (bytes, bytes_high) = state.line.bytes();
         Figures {
             size: state.size,
@@ -654,8 +712,17 @@ impl<W: Crew> Control for Shared<W> {
         let now = self.clock.now();
         let state = self.lock();
         let stalled = if state.line.len() == 0 { Duration::ZERO } else { now.since(state.taken) };
-        let workers = W::workers(&state, &self.config);
-        Health { live: stalled <= self.config.stall_max && workers > 0 && !state.stopped, stalled, workers }
+        let workers = state.can_run(&self.config);
+        let live = stalled <= self.config.stall_max && workers > 0 && !state.stopped;
+        Health { live, stalled, workers, present: W::present(&state) }
+    }
+
+    fn mark(&self) -> Arc<AtomicUsize> {
+        let mut state = self.lock();
+        let mark = Arc::new(AtomicUsize::new(W::present(&state)));
+        state.marks.retain(|mark| mark.strong_count() > 0);
+        state.marks.push(Arc::downgrade(&mark));
+        mark
     }
 
     fn cancel(&self, place: Place) {

@@ -30,7 +30,7 @@ impl CpuPool {
         let pool = shared.pool();
         {
             let mut state = shared.lock();
-            while state.threads < state.size {
+            while state.threads < state.threads_min(&shared.config) {
                 start_thread(&shared, &mut state).map_err(StartError::Thread)?;
             }
         }
@@ -127,30 +127,39 @@ impl fmt::Debug for CpuPool {
 
 impl Crew for CpuWork {
     fn kick<'a>(shared: &'a Arc<Shared<Self>>, mut state: MutexGuard<'a, State<Self>>) {
-        while !state.stopped && state.threads < state.workers(&shared.config) {
-            // Where the system gives no thread, the keeper comes again.
-            if start_thread(shared, &mut state).is_err() {
-                break;
-            }
+        let mut lacks_threads = false;
+        while !lacks_threads && wants_thread(&state, &shared.config) {
+            lacks_threads = start_thread(shared, &mut state).is_err();
         }
-        if state.idle > 0 && state.line.has_ready() {
+        if lacks_threads && !state.lacks_threads {
+            // It comes again when the system may give one.
+            shared.keeper.notify_one();
+        }
+        state.lacks_threads = lacks_threads;
+        if !state.idle.is_empty() && state.line.has_ready() {
             shared.work.notify_one();
         }
     }
 
-    fn workers(state: &State<Self>, config: &Config) -> usize {
-        state.threads.min(state.workers(config))
+    fn present(state: &State<Self>) -> usize {
+        state.threads
     }
+}
 
-    fn lacks_threads(state: &State<Self>, config: &Config) -> bool {
-        !state.stopped && state.threads < state.workers(config)
-    }
+/// Whether there are fewer threads than there are to be, always or now that a job waits and none is free. One that begins
+/// looks for another one when it has taken its job, so there is never more than one on the way for those that wait.
+fn wants_thread(state: &State<CpuWork>, config: &Config) -> bool {
+    let one_more = state.line.has_ready() && state.idle.is_empty() && state.starting == 0;
+    let wanted = if one_more { state.workers(config) } else { state.threads_min(config) };
+    !state.stopped && state.threads < wanted
 }
 
 fn start_thread(shared: &Arc<Shared<CpuWork>>, state: &mut State<CpuWork>) -> std::io::Result<()> {
     let pool = Arc::clone(shared);
     Builder::new().name(format!("{}-worker", shared.config.name)).spawn(move || serve(pool))?;
     state.threads += 1;
+    state.starting += 1;
+    shared.count_workers(state, shared.clock.now());
     Ok(())
 }
 
@@ -159,6 +168,8 @@ struct Thread {
     shared: Arc<Shared<CpuWork>>,
     /// The job that it has.
     entry: Option<Entry<CpuWork>>,
+    /// Whether it has not looked for a job yet.
+    starting: bool,
 }
 
 impl Drop for Thread {
@@ -183,6 +194,7 @@ impl Drop for Thread {
                 told.ok()
             }
         };
+        self.shared.count_workers(&mut state, self.shared.clock.now());
         CpuWork::kick(&self.shared, state);
         if let Some(told) = told {
             told.now();
@@ -191,7 +203,7 @@ impl Drop for Thread {
 }
 
 fn serve(shared: Arc<Shared<CpuWork>>) {
-    let mut thread = Thread { shared, entry: None };
+    let mut thread = Thread { shared, entry: None, starting: true };
     let mut came = None;
     while next(&mut thread, came.take()) {
         let Some(entry) = thread.entry.as_mut() else { return };
@@ -207,6 +219,9 @@ fn next(thread: &mut Thread, came: Option<Came>) -> bool {
     let shared = Arc::clone(&thread.shared);
     let mut now = shared.clock.now();
     let mut state = shared.lock();
+    if std::mem::take(&mut thread.starting) {
+        state.starting -= 1;
+    }
     if let (Some(entry), Some(came)) = (thread.entry.take(), came) {
         match shared.ended(&mut state, entry, came, now) {
             Err(work) => {
@@ -225,25 +240,47 @@ fn next(thread: &mut Thread, came: Option<Came>) -> bool {
                 if thread.entry.is_some() {
                     return true;
                 }
+                now = shared.clock.now();
                 state = shared.lock();
             }
         }
     }
+    let mut waits = false;
     loop {
         let surplus = state.threads > state.workers(&shared.config);
-        if surplus || (state.stopped && state.line.len() == 0) {
-            state.threads -= 1;
-            return false;
-        }
-        if let Some(entry) = shared.take(&mut state, now) {
+        let ends = surplus || (state.stopped && state.line.len() == 0);
+        if !ends && let Some(entry) = shared.take(&mut state, now) {
+            if waits {
+                state.idle.pop_back();
+            }
+            if state.unneeded(&shared.config).next().is_some_and(|at| at <= now) {
+                // It may have been woken to end. Then another one does.
+                shared.work.notify_one();
+            }
             thread.entry = Some(entry);
             // More may have become free than this thread takes.
             CpuWork::kick(&shared, state);
             return true;
         }
-        state.idle += 1;
+        if ends || (waits && state.unneeded(&shared.config).next().is_some_and(|at| at <= now)) {
+            if waits {
+                state.idle.pop_front();
+                // It may have come for the first alone.
+                shared.keeper.notify_one();
+            }
+            state.threads -= 1;
+            shared.count_workers(&mut state, now);
+            return false;
+        }
+        if !waits {
+            waits = true;
+            state.idle.push_back(now);
+            // While others wait, the keeper comes for the first of them.
+            if state.idle.len() == 1 && state.threads > state.threads_min(&shared.config) {
+                shared.keeper.notify_one();
+            }
+        }
         state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-        state.idle -= 1;
         now = shared.clock.now();
     }
 }

@@ -85,10 +85,7 @@ impl<W: Crew> Shared<W> {
             .min();
         let over = state.stopped && state.is_idle();
         W::kick(self, state);
-        if W::lacks_threads(&self.lock(), &self.config) {
-            let again = now.after(THREAD_AGAIN);
-            next = Some(next.map_or(again, |next| next.min(again)));
-        }
+        next = next.into_iter().chain(self.look_at_threads(now)).min();
         for told in told {
             told.now();
         }
@@ -97,5 +94,17 @@ impl<W: Crew> Shared<W> {
             Some(next) => Tick::At(next),
             None => Tick::Idle,
         }
+    }
+
+    /// Wakes threads that were not needed for long, which then end, and tells when to look again.
+    fn look_at_threads(&self, now: Instant) -> Option<Instant> {
+        let state = self.lock();
+        let unneeded = state.unneeded(&self.config).take_while(|at| *at <= now).count();
+        for _ in 0..unneeded {
+            self.work.notify_one();
+        }
+        let next = state.unneeded(&self.config).find(|at| *at > now);
+        let lacks_threads = state.lacks_threads.then(|| now.after(THREAD_AGAIN));
+        next.into_iter().chain(lacks_threads).min()
     }
 }

@@ -9,7 +9,7 @@ use aqueduct_processor::{Config, CpuPool, Job, JobError, Pool, Ticket};
 use crate::{Fault, PASSING, SECOND, manual, sized, until};
 
 /// Work on a thread that returns when the test says so, whatever it is asked to do.
-fn stuck(pool: &CpuPool, job: Job) -> (Ticket<(), Fault>, mpsc::SyncSender<()>) {
+pub(crate) fn stuck(pool: &CpuPool, job: Job) -> (Ticket<(), Fault>, mpsc::SyncSender<()>) {
     let (go, wait) = mpsc::sync_channel::<()>(1);
     let ticket = pool.try_submit(job, move |_| {
         wait.recv().ok();

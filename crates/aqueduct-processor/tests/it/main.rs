@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod accounts;
+mod adaptive;
 mod cpu_pool;
 mod io_pool;
 mod kills;
