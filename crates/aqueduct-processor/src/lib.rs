@@ -16,7 +16,7 @@
 //!   begun when a job waits and none is free, and ends when there was one too many for [`Config::idle_max`].
 //! * A [`Worker`] runs a handler over the messages of a queue. It reserves what it has slots for, keeps the leases while
 //!   handlers run, and settles by what came of them: done, again after a delay, set aside, or given back.
-//! * [`CpuPool::map`] runs a function over the parts of a data set and says where the time went.
+//! * [`CpuPool::map`] and [`IoPool::map`] run a function over the parts of a data set and say where the time went.
 //!
 //! Handing out a job is O(log n) in those that wait, under one lock that no code of a job runs under.
 //!
@@ -92,6 +92,7 @@
 //! Burrows, "The Chubby lock service", OSDI 2006, section 2.4. The account of the tests is the checker `total-queue` of
 //! Jepsen.
 
+mod account;
 mod cancel;
 mod config;
 mod error;
@@ -116,4 +117,4 @@ pub use pool::{CpuPool, IoPool, Pool, Ticket};
 pub use worker::{
     Identity, RunEnd, RunReport, Suspects, Work, Worker, WorkerConfig, WorkerHandle, WorkerHealth,
 };
-pub use workload::{Mapped, Partition, PartitionError, Workload, WorkloadReport};
+pub use workload::{Items, Mapped, Partition, PartitionError, Workload, WorkloadReport};

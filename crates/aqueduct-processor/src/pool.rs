@@ -116,6 +116,21 @@ impl Pool {
         self.0.control.health()
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The most workers that there are, from now on until it is dropped.
+    pub(crate) fn workers_high(&self) -> Arc<AtomicUsize> {
+        self.0.control.mark()
+    }
+
+    /// Waits until there is room for a job, or the pool takes nothing more.
+    pub(crate) async fn has_room(&self) {
+        let room = self.0.control.room();
+        drop(room.acquire().await);
+    }
+
     pub(crate) fn watch(&self) -> Watch {
         Watch(Arc::clone(&self.0.control))
     }
@@ -189,6 +204,8 @@ pub(crate) trait Control: Send + Sync {
     fn health(&self) -> Health;
     /// The most workers that there are, from now on until it is dropped.
     fn mark(&self) -> Arc<AtomicUsize>;
+    /// Room for jobs.
+    fn room(&self) -> &Semaphore;
     /// Cancels one job, if it has not ended.
     fn cancel(&self, place: Place);
     /// Takes nothing new.
@@ -715,6 +732,10 @@ impl<W: Crew> Control for Shared<W> {
         let workers = state.can_run(&self.config);
         let live = stalled <= self.config.stall_max && workers > 0 && !state.stopped;
         Health { live, stalled, workers, present: W::present(&state) }
+    }
+
+    fn room(&self) -> &Semaphore {
+        &self.room
     }
 
     fn mark(&self) -> Arc<AtomicUsize> {

@@ -41,10 +41,6 @@ impl CpuPool {
         &self.pool
     }
 
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.shared.clock
-    }
-
     /// Hands in a job, and waits for room as long as it takes. `work` is called once for each attempt.
     ///
     /// # Errors

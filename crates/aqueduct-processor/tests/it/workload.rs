@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 
 use aqueduct_core::{Clock, Shutdown, ShutdownSignal};
 use aqueduct_processor::{
-    JobError, Limit, Limits, MapError, Mapped, Partition, Pool, Workload, WorkloadReport,
+    Config, Job, JobError, Limit, Limits, MapError, Mapped, Partition, Pool, Workload, WorkloadReport,
 };
 
 use crate::worker::pass;
@@ -23,7 +23,7 @@ fn parts(partitions: usize) -> Workload {
 async fn each_item_is_in_one_part_and_results_come_in_order() {
     let pool = Pool::cpu(sized(3), Clock::system()).unwrap();
     for (items, partitions, expected) in [(10, 4, 4), (3, 8, 3), (1000, 7, 7), (0, 5, 0), (5, 1, 1)] {
-        let firsts = |part: Partition<'_, u64>| {
+        let firsts = |part: Partition<u64>| {
             assert_eq!(part.items.first().copied(), Some(part.first as u64));
             Ok::<_, Fault>((part.index, part.items.to_vec()))
         };
@@ -46,7 +46,7 @@ async fn a_part_that_fails_in_passing_is_tried_again_and_one_that_fails_for_good
     let pool = Pool::cpu(sized(2), clock).unwrap();
     let handle = pool.clone();
     let run = tokio::spawn(async move {
-        let function = |part: Partition<'_, u64>| match (part.index, part.attempt) {
+        let function = |part: Partition<u64>| match (part.index, part.attempt) {
             (1, 1) => Err(PASSING),
             (2, _) => Err(FINAL),
             (3, _) => panic!("three"),
@@ -73,7 +73,7 @@ async fn the_report_says_where_the_time_went() {
     let (begun, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(3)));
     let (count, wait, handle) = (Arc::clone(&begun), Arc::clone(&go), pool.clone());
     let run = tokio::spawn(async move {
-        let function = move |_: Partition<'_, u64>| {
+        let function = move |_: Partition<u64>| {
             count.fetch_add(1, Ordering::SeqCst);
             wait.wait();
             wait.wait();
@@ -115,7 +115,7 @@ async fn max_retries_ends_it_and_says_so() {
     let workload = Workload { partitions: 10, limits: Limits { retries_max: Some(1), ..Limits::default() } };
     let handle = pool.clone();
     let run = tokio::spawn(async move {
-        let fails = |_: Partition<'_, u64>| Err::<(), _>(PASSING);
+        let fails = |_: Partition<u64>| Err::<(), _>(PASSING);
         handle.map(data(10), &workload, ShutdownSignal::never(), fails).await
     });
     until(|| {
@@ -139,7 +139,7 @@ async fn max_processing_time_asks_what_runs_to_end_and_leaves_the_rest_out() {
     let (begun, handle) = (Arc::new(AtomicUsize::new(0)), pool.clone());
     let count = Arc::clone(&begun);
     let run = tokio::spawn(async move {
-        let until_asked = move |part: Partition<'_, u64>| {
+        let until_asked = move |part: Partition<u64>| {
             count.fetch_add(1, Ordering::SeqCst);
             while !part.cancel.is_cancelled() {
                 std::thread::yield_now();
@@ -162,7 +162,7 @@ async fn asked_to_drain_it_finishes_what_has_begun() {
     let pool = Pool::cpu(sized(1), Clock::system()).unwrap();
     let (ask, signal) = Shutdown::new();
     let asking = ask.clone();
-    let function = move |part: Partition<'_, u64>| {
+    let function = move |part: Partition<u64>| {
         asking.drain();
         Ok::<_, Fault>(part.index)
     };
@@ -177,10 +177,91 @@ async fn asked_to_drain_it_finishes_what_has_begun() {
 #[tokio::test]
 async fn a_workload_that_cannot_be_is_refused() {
     let pool = Pool::cpu(sized(1), Clock::system()).unwrap();
-    let done = |_: Partition<'_, u64>| Ok::<_, Fault>(());
+    let done = |_: Partition<u64>| Ok::<_, Fault>(());
     let error = pool.map(data(1), &parts(0), ShutdownSignal::never(), done).await.unwrap_err();
     assert!(matches!(error, MapError::Config(error) if error.field == "partitions"));
     pool.drain(SECOND).await;
     let error = pool.map(data(1), &parts(1), ShutdownSignal::never(), done).await.unwrap_err();
     assert!(matches!(error, MapError::Submit(_)));
+}
+
+#[tokio::test]
+async fn parts_that_wait_run_as_futures_with_the_same_report() {
+    let (clock, time) = manual();
+    let pool = Pool::io(sized(10), clock.clone()).unwrap();
+    let handle = pool.clone();
+    let run = tokio::spawn(async move {
+        let function = move |part: Partition<u64>| {
+            let clock = clock.clone();
+            async move {
+                clock.sleep(SECOND).await;
+                match (part.index, part.attempt) {
+                    (1, 1) => Err(PASSING),
+                    (2, _) => Err(FINAL),
+                    (3, _) => panic!("three"),
+                    _ => Ok(part.items.iter().sum::<u64>()),
+                }
+            }
+        };
+        handle.map(data(50), &parts(5), ShutdownSignal::never(), function).await
+    });
+    // All of them wait at once; then one does so again, a second after it has failed.
+    for waiting in [5, 1, 1] {
+        until(|| time.waiting() == waiting).await;
+        time.advance(SECOND);
+    }
+    let Mapped { results, report } = run.await.unwrap().unwrap();
+    let sums: Vec<_> = results.iter().map(|result| result.as_ref().ok().copied()).collect();
+    assert_eq!(sums, [Some(45), Some(145), None, None, Some(445)]);
+    assert_eq!((report.total, report.busy), (SECOND * 3, SECOND * 6));
+    assert_eq!((report.capacity, report.workers_high), (SECOND * 30, 10));
+    assert_eq!((report.errors, report.retries), (vec![0, 1, 1, 1, 0], 1));
+    assert_eq!(report.bytes_high, 50 * 8);
+}
+
+#[tokio::test]
+async fn the_most_workers_are_those_of_the_run() {
+    let config = |size_min| Config { size_min: Some(size_min), ..sized(4) };
+    let pool = Pool::cpu(config(0), Clock::system()).unwrap();
+    let both = Arc::new(Barrier::new(2));
+    for (partitions, workers) in [(1, 1), (2, 2)] {
+        let both = Arc::clone(&both);
+        let function = move |_: Partition<u64>| {
+            if partitions == 2 {
+                both.wait();
+            }
+            Ok::<_, Fault>(())
+        };
+        let mapped = pool.map(data(2), &parts(partitions), ShutdownSignal::never(), function).await.unwrap();
+        assert_eq!(mapped.report.workers_high, workers);
+    }
+}
+
+#[tokio::test]
+async fn a_workload_waits_for_room_in_a_pool_that_others_have_filled() {
+    let pool = Pool::io(Config { jobs_max: 1, ..sized(1) }, Clock::system()).unwrap();
+    let (go, wait) = tokio::sync::oneshot::channel::<()>();
+    let mut wait = Some(wait);
+    let other = pool.try_submit(Job::default(), move |_| {
+        let wait = wait.take();
+        async move {
+            if let Some(wait) = wait {
+                wait.await.unwrap();
+            }
+            Ok::<_, Fault>(())
+        }
+    });
+    let handle = pool.clone();
+    let run = tokio::spawn(async move {
+        let function = |part: Partition<u64>| async move { Ok::<_, Fault>(part.index) };
+        handle.map(data(5), &parts(5), ShutdownSignal::never(), function).await
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((run.is_finished(), pool.figures().ended()), (false, 0));
+    go.send(()).unwrap();
+    other.unwrap().await.unwrap();
+    assert_eq!(run.await.unwrap().unwrap().results.len(), 5);
+    assert_eq!(pool.figures().done, 6);
 }
