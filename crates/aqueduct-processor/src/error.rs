@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use aqueduct_core::{Classified, ErrorClass};
 use aqueduct_retry::Ended;
@@ -194,6 +195,61 @@ pub enum MapError {
     /// The pool takes nothing more.
     #[error(transparent)]
     Submit(#[from] SubmitError),
+}
+
+/// Why an item did not come through its phases.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhaseError<E> {
+    /// The phase in which it stopped.
+    pub phase: Arc<str>,
+    /// What came of its job there; with [`JobError::Cancelled`] and no attempts, the run ended before its turn, or the pool
+    /// takes nothing more.
+    pub error: JobError<E>,
+}
+
+impl<E> fmt::Display for PhaseError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "take the item through the phase {:?}", self.phase)
+    }
+}
+
+impl<E: Error + 'static> Error for PhaseError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<E: Classified> Classified for PhaseError<E> {
+    fn class(&self) -> ErrorClass {
+        self.error.class()
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        self.error.retry_after()
+    }
+}
+
+/// There is no phase of this name. Nothing was run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownPhase {
+    /// The name.
+    pub name: Box<str>,
+    /// The phases that there are, in order.
+    pub phases: Vec<Arc<str>>,
+}
+
+impl fmt::Display for UnknownPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "find the phase {:?} among {:?}", self.name, self.phases)
+    }
+}
+
+impl Error for UnknownPhase {}
+
+impl Classified for UnknownPhase {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Invalid
+    }
 }
 
 impl Classified for MapError {

@@ -17,6 +17,7 @@
 //! * A [`Worker`] runs a handler over the messages of a queue. It reserves what it has slots for, keeps the leases while
 //!   handlers run, and settles by what came of them: done, again after a delay, set aside, or given back.
 //! * [`CpuPool::map`] and [`IoPool::map`] run a function over the parts of a data set and say where the time went.
+//! * [`Phases`] takes the items of a batch through functions in order, each on a pool, and lets none wait for another.
 //!
 //! Handing out a job is O(log n) in those that wait, under one lock that no code of a job runs under.
 //!
@@ -101,6 +102,7 @@ mod job;
 mod limits;
 mod line;
 mod metrics;
+mod phases;
 mod pool;
 mod usage;
 mod worker;
@@ -108,11 +110,14 @@ mod workload;
 
 pub use cancel::Cancel;
 pub use config::Config;
-pub use error::{ConfigError, JobError, MapError, RunError, StartError, SubmitError};
+pub use error::{
+    ConfigError, JobError, MapError, PhaseError, RunError, StartError, SubmitError, UnknownPhase,
+};
 pub use figures::{Drained, Figures, Health};
 pub use job::{Context, Job};
 pub use limits::{Limit, Limits};
 pub use metrics::Metrics;
+pub use phases::{PhaseReport, Phased, Phases, PhasesReport};
 pub use pool::{CpuPool, IoPool, Pool, Ticket};
 pub use worker::{
     Identity, RunEnd, RunReport, Suspects, Work, Worker, WorkerConfig, WorkerHandle, WorkerHealth,

@@ -125,6 +125,11 @@ impl Pool {
         self.0.control.mark()
     }
 
+    /// The most memory of jobs that run.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.0.control.config().bytes_max
+    }
+
     /// Waits until there is room for a job, or the pool takes nothing more.
     pub(crate) async fn has_room(&self) {
         let room = self.0.control.room();
@@ -206,6 +211,7 @@ pub(crate) trait Control: Send + Sync {
     fn mark(&self) -> Arc<AtomicUsize>;
     /// Room for jobs.
     fn room(&self) -> &Semaphore;
+    fn config(&self) -> &Config;
     /// Cancels one job, if it has not ended.
     fn cancel(&self, place: Place);
     /// Takes nothing new.
@@ -736,6 +742,10 @@ impl<W: Crew> Control for Shared<W> {
 
     fn room(&self) -> &Semaphore {
         &self.room
+    }
+
+    fn config(&self) -> &Config {
+        &self.config
     }
 
     fn mark(&self) -> Arc<AtomicUsize> {

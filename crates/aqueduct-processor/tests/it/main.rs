@@ -9,6 +9,7 @@ mod io_pool;
 mod kills;
 mod limits;
 mod metrics;
+mod phases;
 mod total_queue;
 mod worker;
 mod workload;
