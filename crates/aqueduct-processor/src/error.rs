@@ -9,7 +9,7 @@ use aqueduct_retry::Ended;
 
 pub use aqueduct_core::ConfigError;
 
-use crate::worker::RunReport;
+use crate::report::RunReport;
 
 /// Why a pool could not be made.
 #[derive(Debug, thiserror::Error)]

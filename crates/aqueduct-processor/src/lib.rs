@@ -96,6 +96,7 @@
 mod account;
 mod cancel;
 mod config;
+mod end;
 mod error;
 mod figures;
 mod job;
@@ -104,6 +105,7 @@ mod line;
 mod metrics;
 mod phases;
 mod pool;
+mod report;
 mod usage;
 mod worker;
 mod workload;
@@ -119,7 +121,6 @@ pub use limits::{Limit, Limits};
 pub use metrics::Metrics;
 pub use phases::{PhaseReport, Phased, Phases, PhasesReport};
 pub use pool::{CpuPool, IoPool, Pool, Ticket};
-pub use worker::{
-    Identity, RunEnd, RunReport, Suspects, Work, Worker, WorkerConfig, WorkerHandle, WorkerHealth,
-};
+pub use report::{Identity, RunEnd, RunReport};
+pub use worker::{Suspects, Work, Worker, WorkerConfig, WorkerHandle, WorkerHealth};
 pub use workload::{Items, Mapped, Partition, PartitionError, Workload, WorkloadReport};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aqueduct_metrics::{Counter, Definition, Gauge, Histogram, MetricsError, Registry, Scale};
 
-use crate::pool::End;
+use crate::end::End;
 
 /// Jobs by how they ended.
 pub(crate) const JOBS: Definition = Definition {

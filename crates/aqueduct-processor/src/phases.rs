@@ -6,11 +6,10 @@ mod run;
 use std::fmt;
 use std::sync::Arc;
 
-use aqueduct_core::{Classified, Clock, ConfigError, ShutdownSignal};
+use aqueduct_core::{Classified, Clock, ConfigError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::error::UnknownPhase;
 use crate::job::{Context, Job};
 use crate::pool::{CpuPool, IoPool};
 
@@ -140,37 +139,6 @@ where
     /// The names of the phases, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.phases.iter().map(|phase| &*phase.name)
-    }
-
-    /// Takes each item through all phases. One that fails in a phase stops there; the others go on.
-    ///
-    /// Asked to drain, it begins no further item and takes those that it has begun to their ends. Asked to stop, it cancels
-    /// them; each says in which phase it was. The memory is that of the items, of what is in flight, and some 50 bytes an
-    /// item and phase for the report.
-    ///
-    /// # Cancel safety
-    ///
-    /// When the future is dropped, jobs under way are cancelled, and all results are lost.
-    pub async fn run_all(&self, items: Vec<T>, shutdown: ShutdownSignal) -> Phased<T, E> {
-        run::run(&self.phases, self.in_flight_max, &self.clock, items, shutdown).await
-    }
-
-    /// Takes each item through one phase. See [`run_all`](Self::run_all), also for the cancel safety.
-    ///
-    /// # Errors
-    ///
-    /// [`UnknownPhase`] when there is none of this name; nothing was run.
-    pub async fn run_one(
-        &self,
-        name: &str,
-        items: Vec<T>,
-        shutdown: ShutdownSignal,
-    ) -> Result<Phased<T, E>, UnknownPhase> {
-        let Some(phase) = self.phases.iter().find(|phase| &*phase.name == name) else {
-            let phases = self.phases.iter().map(|phase| Arc::clone(&phase.name)).collect();
-            return Err(UnknownPhase { name: name.into(), phases });
-        };
-        Ok(run::run(std::slice::from_ref(phase), self.in_flight_max, &self.clock, items, shutdown).await)
     }
 }
 

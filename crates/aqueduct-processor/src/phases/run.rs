@@ -6,15 +6,52 @@ use aqueduct_core::{Classified, Clock, Instant, Phase as Shutdown, ShutdownSigna
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::{Hands, Phase, PhaseReport, Phased, PhasesReport};
+use super::{Hands, Phase, PhaseReport, Phased, Phases, PhasesReport};
 use crate::account::{Account, Attempt};
 use crate::cancel::{Cancel, Why};
-use crate::error::{JobError, PhaseError, SubmitError};
+use crate::error::{JobError, PhaseError, SubmitError, UnknownPhase};
 use crate::job::Context;
 use crate::pool::{Canceller, Ticket};
 use crate::usage;
 
-pub(super) async fn run<T, E>(
+impl<T, E> Phases<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Classified + Send + 'static,
+{
+    /// Takes each item through all phases. One that fails in a phase stops there; the others go on.
+    ///
+    /// Asked to drain, it begins no further item and takes those that it has begun to their ends. Asked to stop, it cancels
+    /// them; each says in which phase it was. The memory is that of the items, of what is in flight, and some 50 bytes an
+    /// item and phase for the report.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, jobs under way are cancelled, and all results are lost.
+    pub async fn run_all(&self, items: Vec<T>, shutdown: ShutdownSignal) -> Phased<T, E> {
+        run(&self.phases, self.in_flight_max, &self.clock, items, shutdown).await
+    }
+
+    /// Takes each item through one phase. See [`run_all`](Self::run_all), also for the cancel safety.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPhase`] when there is none of this name; nothing was run.
+    pub async fn run_one(
+        &self,
+        name: &str,
+        items: Vec<T>,
+        shutdown: ShutdownSignal,
+    ) -> Result<Phased<T, E>, UnknownPhase> {
+        let Some(phase) = self.phases.iter().find(|phase| &*phase.name == name) else {
+            let phases = self.phases.iter().map(|phase| Arc::clone(&phase.name)).collect();
+            return Err(UnknownPhase { name: name.into(), phases });
+        };
+        Ok(run(std::slice::from_ref(phase), self.in_flight_max, &self.clock, items, shutdown).await)
+    }
+}
+
+async fn run<T, E>(
     phases: &[Phase<T, E>],
     in_flight_max: usize,
     clock: &Clock,

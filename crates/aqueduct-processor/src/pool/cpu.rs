@@ -1,6 +1,7 @@
 //! A pool for work that computes: threads of its own, one job a thread.
 
 use std::fmt;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -8,7 +9,13 @@ use std::time::Duration;
 
 use aqueduct_core::{Classified, Clock};
 
-use super::{Came, Control, Crew, Entry, Pool, Shared, State, Ticket, let_go, message, ticket};
+use super::control::Control;
+use super::entry::{Came, Entry, let_go, message};
+use super::handle::Pool;
+use super::keeper::keep;
+use super::shared::{Crew, Shared};
+use super::state::State;
+use super::ticket::{Ticket, pair};
 use crate::config::Config;
 use crate::error::{StartError, SubmitError};
 use crate::job::{Context, Job};
@@ -23,11 +30,24 @@ pub struct CpuPool {
 /// Makes an attempt.
 pub(super) struct CpuWork(Box<dyn FnMut(&Context) -> Came + Send>);
 
+impl Pool {
+    /// Makes a pool for work that computes: threads of its own, one job a thread. Deadlines and retries are kept by a
+    /// task on the tokio runtime of the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: a setting cannot be, there is no runtime, or the system gives no thread.
+    pub fn cpu(config: Config, clock: Clock) -> Result<CpuPool, StartError> {
+        CpuPool::start(config, clock)
+    }
+}
+
 impl CpuPool {
-    pub(super) fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+    fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let shared = Shared::<CpuWork>::start(config, clock)?;
+        keep(&shared);
         // From here on a failure below drops the pool, which ends the threads that were started.
-        let pool = shared.pool();
+        let pool = Pool::new(&shared);
         {
             let mut state = shared.lock();
             while state.threads < state.threads_min(&shared.config) {
@@ -35,10 +55,6 @@ impl CpuPool {
             }
         }
         Ok(Self { pool, shared })
-    }
-
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     /// Hands in a job, and waits for room as long as it takes. `work` is called once for each attempt.
@@ -106,12 +122,21 @@ impl CpuPool {
         E: Classified + Send + 'static,
         F: FnMut(&Context) -> Result<T, E> + Send + 'static,
     {
-        let (answer, receiver) = ticket::pair();
+        let (answer, receiver) = pair();
         let reply = Arc::clone(&answer);
         let work = CpuWork(Box::new(move |context| answer.keep(work(context))));
         let place = self.shared.push(room, job, work, reply)?;
         let pool = Arc::downgrade(&self.shared) as std::sync::Weak<dyn Control>;
         Ok(Ticket { receiver, pool, place })
+    }
+}
+
+/// A pool with a way to submit.
+impl Deref for CpuPool {
+    type Target = Pool;
+
+    fn deref(&self) -> &Pool {
+        &self.pool
     }
 }
 

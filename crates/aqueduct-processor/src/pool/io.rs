@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::ops::Deref;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -10,7 +11,13 @@ use aqueduct_core::{Classified, Clock};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Came, Control, Crew, Entry, Pool, Shared, State, Ticket, message, ticket};
+use super::control::Control;
+use super::entry::{Came, Entry, message};
+use super::handle::Pool;
+use super::keeper::keep;
+use super::shared::{Crew, Shared};
+use super::state::State;
+use super::ticket::{Ticket, pair};
 use crate::config::Config;
 use crate::error::{StartError, SubmitError};
 use crate::job::{Context, Job};
@@ -25,14 +32,22 @@ pub struct IoPool {
 /// Makes the future of an attempt.
 pub(super) struct IoWork(Box<dyn FnMut(Context) -> BoxFuture<'static, Came> + Send>);
 
-impl IoPool {
-    pub(super) fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        let shared = Shared::start(config, clock)?;
-        Ok(Self { pool: shared.pool(), shared })
+impl Pool {
+    /// Makes a pool for work that waits: futures on the tokio runtime of the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: a setting cannot be, or there is no runtime.
+    pub fn io(config: Config, clock: Clock) -> Result<IoPool, StartError> {
+        IoPool::start(config, clock)
     }
+}
 
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
+impl IoPool {
+    fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let shared = Shared::start(config, clock)?;
+        keep(&shared);
+        Ok(Self { pool: Pool::new(&shared), shared })
     }
 
     /// Hands in a job, and waits for room as long as it takes. `work` is called once for each attempt.
@@ -104,7 +119,7 @@ impl IoPool {
         F: FnMut(Context) -> R + Send + 'static,
         R: Future<Output = Result<T, E>> + Send + 'static,
     {
-        let (answer, receiver) = ticket::pair();
+        let (answer, receiver) = pair();
         let reply = Arc::clone(&answer);
         let work = IoWork(Box::new(move |context| {
             let attempt = work(context);
@@ -114,6 +129,15 @@ impl IoPool {
         let place = self.shared.push(room, job, work, reply)?;
         let pool = Arc::downgrade(&self.shared) as std::sync::Weak<dyn Control>;
         Ok(Ticket { receiver, pool, place })
+    }
+}
+
+/// A pool with a way to submit.
+impl Deref for IoPool {
+    type Target = Pool;
+
+    fn deref(&self) -> &Pool {
+        &self.pool
     }
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use aqueduct_core::Instant;
 
-use super::{Control, Crew, End, Shared};
+use super::control::Control;
+use super::shared::{Crew, Shared};
 use crate::cancel::Why;
+use crate::end::End;
 
 /// How long after the system gave no thread it is asked again.
 const THREAD_AGAIN: Duration = Duration::from_secs(1);
@@ -23,8 +25,12 @@ impl<W: Crew> Drop for Keeper<W> {
     }
 }
 
-pub(super) async fn keep<W: Crew>(shared: Weak<Shared<W>>) {
-    let keeper = Keeper(shared);
+/// Begins to keep the times of a pool.
+pub(super) fn keep<W: Crew>(shared: &Arc<Shared<W>>) {
+    shared.handle.spawn(serve(Keeper(Arc::downgrade(shared))));
+}
+
+async fn serve<W: Crew>(keeper: Keeper<W>) {
     loop {
         let Some(shared) = keeper.0.upgrade() else { return };
         // A job's own drop may run in here, and must not end the keeper.

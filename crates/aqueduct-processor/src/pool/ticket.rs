@@ -6,34 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use aqueduct_core::Classified;
-use aqueduct_retry::Ended;
 use tokio::sync::oneshot;
 
-use super::{Came, Control};
+use super::control::Control;
+use super::entry::{Came, Reply};
+use crate::end::End;
 use crate::error::JobError;
 use crate::line::Place;
-
-/// How a job ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// With the result that is in the reply.
-    Done,
-    /// With the error that is in the reply.
-    Failed(Ended),
-    Panicked(String),
-    Late {
-        abandoned: bool,
-    },
-    Cancelled {
-        abandoned: bool,
-    },
-}
-
-/// Where a job leaves its results, whatever their type.
-pub(crate) trait Reply: Send + Sync {
-    /// Tells how the job ended. The first end counts.
-    fn end(&self, end: End, attempts: u32);
-}
 
 /// A result on its way. The lock guards both halves, and is taken for moves only.
 pub(crate) struct Answer<T, E>(Mutex<Parts<T, E>>);

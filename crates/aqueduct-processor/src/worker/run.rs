@@ -4,49 +4,40 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use aqueduct_core::{Classified, Clock, ErrorClass, Instant, Phase, ShutdownSignal};
-use aqueduct_queue::{
-    Broken, Delivered, Delivery, Message, MessageId, Queue, ReserveError, SettleError, Settlement, Token,
-};
-use aqueduct_retry::{Attempt, Limit as RetryLimit, Next};
+use aqueduct_core::{Clock, Instant, Phase, ShutdownSignal};
+use aqueduct_queue::{Delivered, Delivery, MessageId, Queue, ReserveError, SettleError, Settlement, Token};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
+use super::Worker;
 use super::handler::Failure;
 use super::link::Link;
-use super::{RunEnd, RunReport, Suspects, Worker};
+use super::outcome::settlement;
 use crate::error::{JobError, RunError};
-use crate::job::Job;
 use crate::limits::{Limit, Limits};
 use crate::pool::Canceller;
+use crate::report::{RunEnd, RunReport};
 use crate::usage;
 
-/// How long one call to the queue waits for a message. The next call asks for the slots that are free then.
-const POLL: Duration = Duration::from_secs(10);
-/// How much longer a call may take before the store counts as not answering.
-const ANSWER: Duration = Duration::from_secs(10);
 /// The most settlements in one call.
-const SETTLE_MAX: usize = 1000;
-/// The longest reason that goes with a message; more helps nobody who reads it.
-const REASON_BYTES_MAX: usize = 4096;
-
+pub(super) const SETTLE_MAX: usize = 1000;
 /// How many failures a run remembers. When they are more it forgets all, which makes suspects of those messages.
 const FAILED_MAX: usize = 100_000;
 
 /// A message that the worker has.
-struct Held {
-    delivered: Delivered,
+pub(super) struct Held {
+    pub(super) delivered: Delivered,
     /// Of its handler, once that runs.
-    runs: Option<(Canceller, Instant)>,
+    pub(super) runs: Option<(Canceller, Instant)>,
     /// Whether its last attempt may have ended with its process.
-    suspect: bool,
+    pub(super) suspect: bool,
     /// Somebody else has it.
-    stale: bool,
+    pub(super) stale: bool,
 }
 
 /// What has come to pass.
-enum Event {
+pub(super) enum Event {
     Ended(u64, Result<(), JobError<Failure>>),
     Settled(Vec<(Token, Settlement)>, Vec<Result<(), SettleError>>),
     Extended(u64, Result<(), SettleError>),
@@ -63,46 +54,66 @@ enum Woken {
 /// A call for messages.
 type Reserving = BoxFuture<'static, Result<Vec<Delivery>, ReserveError>>;
 
-struct Run {
-    worker: Worker,
-    clock: Clock,
-    queue: Queue,
-    began: Instant,
-    cpu_began: Duration,
-    held: HashMap<u64, Held>,
+pub(super) struct Run {
+    pub(super) worker: Worker,
+    pub(super) clock: Clock,
+    pub(super) queue: Queue,
+    pub(super) began: Instant,
+    pub(super) cpu_began: Duration,
+    pub(super) held: HashMap<u64, Held>,
     /// Those whose handler does not run yet, in the order in which they came.
-    waiting: VecDeque<u64>,
+    pub(super) waiting: VecDeque<u64>,
     /// The suspect that runs, by itself.
-    alone: Option<u64>,
+    pub(super) alone: Option<u64>,
     /// Whether the last message was a suspect.
-    suspected: bool,
+    pub(super) suspected: bool,
     /// The attempts that this run has seen fail.
-    failed: HashMap<MessageId, u32>,
-    events: FuturesUnordered<BoxFuture<'static, Event>>,
+    pub(super) failed: HashMap<MessageId, u32>,
+    pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// A call for messages, and by when it must have answered.
-    reserving: Option<(Reserving, Instant)>,
-    reserve_from: Instant,
+    pub(super) reserving: Option<(Reserving, Instant)>,
+    pub(super) reserve_from: Instant,
     /// When a message was last taken.
-    taken_at: Instant,
-    to_settle: Vec<(Token, Settlement)>,
+    pub(super) taken_at: Instant,
+    pub(super) to_settle: Vec<(Token, Settlement)>,
     /// How many settlements a call under way has.
-    settling: usize,
-    settle_from: Instant,
+    pub(super) settling: usize,
+    pub(super) settle_from: Instant,
     /// When each lease is to be extended.
-    leases: BTreeSet<(Instant, u64)>,
-    memory_at: Instant,
-    link: Link,
+    pub(super) leases: BTreeSet<(Instant, u64)>,
+    pub(super) memory_at: Instant,
+    pub(super) link: Link,
     /// Why it takes nothing new.
-    end: Option<RunEnd>,
+    pub(super) end: Option<RunEnd>,
     /// When handlers that still run are cancelled; set with `end`.
-    cancel_at: Instant,
-    cancelled: bool,
+    pub(super) cancel_at: Instant,
+    pub(super) cancelled: bool,
     /// When settling is given up; set once no handler runs.
-    settle_until: Option<Instant>,
-    report: RunReport,
+    pub(super) settle_until: Option<Instant>,
+    pub(super) report: RunReport,
 }
 
-pub(super) async fn run(worker: Worker, mut shutdown: ShutdownSignal) -> Result<RunReport, RunError> {
+impl Worker {
+    /// Works until it is asked to drain or to stop, or reaches a limit.
+    ///
+    /// It reserves what there are free slots for, keeps the leases while handlers run, and settles in groups. While the
+    /// store of the queue fails, it tries again, with growing delays, and [`WorkerHandle::health`](super::WorkerHandle::health) says so. When it is
+    /// asked to drain, it takes nothing new and lets handlers finish for [`WorkerConfig::grace`](super::WorkerConfig::grace); what has not is
+    /// cancelled and given back without an attempt. Asked to stop, it does that at once.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`] when the store was closed under it.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped, handlers are cancelled, and messages come again when their leases run out.
+    pub async fn run(self, shutdown: ShutdownSignal) -> Result<RunReport, RunError> {
+        run(self, shutdown).await
+    }
+}
+
+async fn run(worker: Worker, mut shutdown: ShutdownSignal) -> Result<RunReport, RunError> {
     let (clock, queue) = (worker.clock.clone(), worker.queue.clone());
     let now = clock.now();
     let shared = std::sync::Arc::clone(&worker.shared);
@@ -262,7 +273,7 @@ impl Run {
     }
 
     /// Takes nothing new from now on. The first reason counts.
-    fn end_with(&mut self, end: RunEnd) {
+    pub(super) fn end_with(&mut self, end: RunEnd) {
         if self.end.is_none() {
             self.end = Some(end);
             self.cancel_at = self.clock.now().after(self.worker.config.grace);
@@ -270,7 +281,7 @@ impl Run {
     }
 
     /// The store was closed: nothing can be settled any more.
-    fn closed(&mut self) {
+    pub(super) fn closed(&mut self) {
         self.end = Some(RunEnd::Closed);
         self.cancel_at = self.clock.now();
     }
@@ -308,141 +319,16 @@ impl Run {
         state.full_since = (full && self.end.is_none()).then_some(self.taken_at);
     }
 
-    // ---- Reserving ----
-
-    fn begin_reserve(&mut self, now: Instant) {
-        if self.reserving.as_ref().is_some_and(|(_, until)| now >= *until) {
-            self.reserving = None;
-            self.failed("the store of the queue does not answer".to_owned());
-        }
-        let pool = self.worker.hands.pool();
-        if self.end.is_some() || self.reserving.is_some() || now < self.reserve_from || self.is_full() {
-            return;
-        }
-        // Suspects come one by one.
-        let free = if self.suspected { 1 } else { self.free() };
-        let bytes = self.worker.config.pool.bytes_max.saturating_sub(pool.figures().bytes);
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
-        let queue = self.queue.clone();
-        let call = async move { queue.reserve_many(free, bytes, POLL).await };
-        self.reserving = Some((call.boxed(), now.after(POLL + ANSWER)));
-    }
-
-    /// How many handlers more can run.
-    fn free(&self) -> usize {
-        self.worker.hands.pool().health().workers.saturating_sub(self.held.len())
-    }
-
-    /// Whether it can take no further message: there is no slot, a suspect runs alone, or the store does not settle what
-    /// is done.
-    fn is_full(&self) -> bool {
-        let alone = self.alone.is_some() || !self.waiting.is_empty();
-        alone || self.free() == 0 || self.to_settle.len() >= SETTLE_MAX
-    }
-
-    fn reserved(&mut self, result: Result<Vec<Delivery>, ReserveError>) {
-        match result {
-            Ok(deliveries) => {
-                self.worked();
-                for delivery in deliveries {
-                    self.take((*delivery).clone());
-                }
-            }
-            Err(ReserveError::Broken(Broken::Closed)) => self.closed(),
-            Err(error) => {
-                self.failed(error.to_string());
-            }
-        }
-    }
-
-    /// Has a message from now on.
-    fn take(&mut self, delivered: Delivered) {
-        self.report.taken += 1;
-        let seen = self.failed.remove(&delivered.token.id);
-        let suspect = self.worker.config.suspects == Suspects::Alone
-            && delivered.attempt > 1
-            && seen != Some(delivered.attempt - 1);
-        let (now, lease) = (self.clock.now(), delivered.token.lease);
-        self.taken_at = now;
-        self.leases.insert((now.after(delivered.lease / 3), lease));
-        self.held.insert(lease, Held { delivered, runs: None, suspect, stale: false });
-        self.suspected = suspect;
-        self.waiting.push_back(lease);
-    }
-
-    /// Sets the handlers going of messages that may begin.
-    fn begin_handlers(&mut self, now: Instant) {
-        while self.alone.is_none()
-            && let Some(&lease) = self.waiting.front()
-        {
-            let runs = self.held.len() > self.waiting.len();
-            if self.held.get(&lease).is_some_and(|held| held.suspect) {
-                // If it kills the process, what was reserved with it has used an attempt.
-                self.release_all_but_first();
-                if runs || !self.to_settle.is_empty() || self.settling > 0 {
-                    return;
-                }
-                self.alone = Some(lease);
-            }
-            self.waiting.pop_front();
-            // Who waits is held.
-            let Some(held) = self.held.get_mut(&lease) else { return };
-            if held.delivered.attempt > 1 {
-                if let Some(retries_max) = self.worker.config.limits.retries_max
-                    && self.report.retries >= retries_max
-                {
-                    let token = held.delivered.token;
-                    self.held.remove(&lease);
-                    self.alone = None;
-                    self.to_settle.push((token, Settlement::Release));
-                    return self.end_with(RunEnd::Limit(Limit::Retries(retries_max)));
-                }
-                self.report.retries += 1;
-            }
-            // One that is larger than all together may be runs alone.
-            let bytes = (held.delivered.message.bytes() as u64).min(self.worker.config.pool.bytes_max);
-            let job = Job {
-                priority: held.delivered.message.priority,
-                bytes,
-                within: self.worker.config.message_time_max,
-                key: None,
-            };
-            match self.worker.hands.begin(job, held.delivered.clone()) {
-                Ok(ticket) => {
-                    held.runs = Some((ticket.canceller(), now));
-                    self.events.push(ticket.map(move |result| Event::Ended(lease, result)).boxed());
-                }
-                // There is room for all slots, so the pool has stopped, which it does with its runtime.
-                Err(_) => {
-                    let token = held.delivered.token;
-                    self.held.remove(&lease);
-                    self.alone = None;
-                    self.to_settle.push((token, Settlement::Release));
-                    return self.end_with(RunEnd::Asked);
-                }
-            }
-        }
-    }
-
-    /// Gives back all that have not begun, but for the next one.
-    fn release_all_but_first(&mut self) {
-        for lease in self.waiting.drain(1..) {
-            if let Some(held) = self.held.remove(&lease) {
-                self.to_settle.push((held.delivered.token, Settlement::Release));
-            }
-        }
-    }
-
     // ---- The store ----
 
-    fn worked(&mut self) {
+    pub(super) fn worked(&mut self) {
         self.link.worked();
         let mut state = self.worker.shared.lock();
         (state.failing, state.last_error) = (None, None);
     }
 
     /// The store has failed. Tells when it may be asked again.
-    fn failed(&mut self, error: String) -> Instant {
+    pub(super) fn failed(&mut self, error: String) -> Instant {
         let now = self.clock.now();
         let again = now.after(self.link.failed());
         (self.reserve_from, self.settle_from) = (again, again);
@@ -452,57 +338,7 @@ impl Run {
         again
     }
 
-    // ---- Leases ----
-
-    fn begin_extend(&mut self, now: Instant) {
-        while let Some(&(at, lease)) = self.leases.first()
-            && at <= now
-        {
-            self.leases.pop_first();
-            let Some(held) = self.held.get(&lease) else { continue };
-            // Work that does not return must not keep its message from everybody else.
-            let over = held
-                .runs
-                .as_ref()
-                .zip(self.worker.config.message_time_max)
-                .is_some_and(|((_, began), max)| now.since(*began) >= max);
-            if held.stale || over {
-                continue;
-            }
-            let (queue, token, length) = (self.queue.clone(), held.delivered.token, held.delivered.lease);
-            let call = async move { Event::Extended(lease, queue.extend(token, length).await) };
-            self.events.push(call.boxed());
-        }
-    }
-
-    fn extended(&mut self, lease: u64, result: Result<(), SettleError>) {
-        let Some(held) = self.held.get_mut(&lease) else { return };
-        let length = held.delivered.lease;
-        match result {
-            Ok(()) => {
-                self.leases.insert((self.clock.now().after(length / 3), lease));
-            }
-            Err(SettleError::StaleLease { .. }) => {
-                held.stale = true;
-                match &held.runs {
-                    Some((canceller, _)) => canceller.cancel(),
-                    None => {
-                        self.held.remove(&lease);
-                        self.waiting.retain(|waiting| *waiting != lease);
-                        self.report.stale += 1;
-                    }
-                }
-            }
-            Err(SettleError::Broken(Broken::Closed)) => self.closed(),
-            // As often as the store may be asked, and until it says that the lease is stale.
-            Err(error) => {
-                let again = self.failed(error.to_string());
-                self.leases.insert((again, lease));
-            }
-        }
-    }
-
-    // ---- Settling ----
+    // ---- Events ----
 
     fn on(&mut self, event: Event) {
         match event {
@@ -514,112 +350,17 @@ impl Run {
                 if held.stale {
                     self.report.stale += 1;
                 } else {
-                    let settlement = self.settlement(&held.delivered, result);
+                    let config = &self.worker.config;
+                    let settlement = settlement(config, self.link.random(), &held.delivered, result);
+                    if let Settlement::Nack { .. } = settlement {
+                        if self.failed.len() >= FAILED_MAX {
+                            self.failed.clear();
+                        }
+                        self.failed.insert(held.delivered.token.id, held.delivered.attempt);
+                    }
                     self.to_settle.push((held.delivered.token, settlement));
                 }
             }
         }
     }
-
-    /// What becomes of a message after what came of its handler.
-    fn settlement(&mut self, delivered: &Delivered, result: Result<(), JobError<Failure>>) -> Settlement {
-        match result {
-            Ok(()) => Settlement::Ack,
-            // By the worker: it drains. What it was not allowed to finish was no attempt.
-            Err(JobError::Cancelled { .. }) => Settlement::Release,
-            Err(JobError::Panicked { message, .. }) => {
-                self.again(delivered, None, format!("the handler panicked: {message}"))
-            }
-            Err(JobError::Late { abandoned, .. }) => {
-                let left = if abandoned { " and does not return" } else { "" };
-                let time = self.worker.config.message_time_max.unwrap_or_default();
-                self.again(delivered, None, format!("the handler took longer than {time:?}{left}"))
-            }
-            Err(JobError::Failed { error, .. }) => match error.class() {
-                // A handler that gives up by itself has used an attempt: otherwise it would get the message for ever.
-                ErrorClass::Transient | ErrorClass::Overload | ErrorClass::Cancelled => {
-                    self.again(delivered, error.retry_after(), error.reason)
-                }
-                ErrorClass::Invalid | ErrorClass::Permanent | ErrorClass::Internal => {
-                    Settlement::DeadLetter { reason: cut(error.reason) }
-                }
-            },
-        }
-    }
-
-    fn again(&mut self, delivered: &Delivered, retry_after: Option<Duration>, reason: String) -> Settlement {
-        let failed = Attempt { number: delivered.attempt, retry_after, ..Attempt::default() };
-        let delay = match (self.worker.config.retry.next(&failed, self.link.random()), retry_after) {
-            (Next::Wait(delay), _) => delay,
-            // A caller would not wait so long. A queue can.
-            (Next::Stop(RetryLimit::RetryAfter), Some(asked)) => asked,
-            (Next::Stop(limit), _) => {
-                return Settlement::DeadLetter { reason: cut(format!("gave up: {limit}: {reason}")) };
-            }
-        };
-        if self.failed.len() >= FAILED_MAX {
-            self.failed.clear();
-        }
-        self.failed.insert(delivered.token.id, delivered.attempt);
-        Settlement::Nack { delay: delay.min(Message::DELAY_MAX), reason: cut(reason) }
-    }
-
-    fn begin_settle(&mut self, now: Instant) {
-        if self.to_settle.is_empty() || self.settling > 0 || now < self.settle_from {
-            return;
-        }
-        let count = self.to_settle.len().min(SETTLE_MAX);
-        let settlements: Vec<_> = self.to_settle.drain(..count).collect();
-        self.settling = count;
-        self.report.settle_calls += 1;
-        let queue = self.queue.clone();
-        let call = async move {
-            let results = queue.settle(settlements.clone()).await;
-            Event::Settled(settlements, results)
-        };
-        self.events.push(call.boxed());
-    }
-
-    fn settled(&mut self, settlements: Vec<(Token, Settlement)>, results: Vec<Result<(), SettleError>>) {
-        self.settling = 0;
-        let mut failed = None;
-        for ((token, settlement), result) in settlements.into_iter().zip(results) {
-            match result {
-                Ok(()) => match settlement {
-                    Settlement::Ack => self.report.acked += 1,
-                    Settlement::Nack { .. } => self.report.nacked += 1,
-                    Settlement::DeadLetter { .. } => self.report.dead_lettered += 1,
-                    Settlement::Release => self.report.released += 1,
-                },
-                Err(SettleError::StaleLease { .. }) => self.report.stale += 1,
-                Err(SettleError::Broken(Broken::Closed)) => {
-                    self.report.unsettled += 1;
-                    self.closed();
-                }
-                Err(error @ SettleError::Broken(_)) => {
-                    failed = Some(error);
-                    self.to_settle.push((token, settlement));
-                }
-                // Nothing that the worker writes is refused for itself; the message comes again with its lease.
-                Err(SettleError::Publish(_) | SettleError::Invalid(_)) => self.report.unsettled += 1,
-            }
-        }
-        match failed {
-            Some(error) => {
-                self.failed(error.to_string());
-            }
-            None => self.worked(),
-        }
-    }
-}
-
-/// Cuts a reason to what is kept, between two characters.
-fn cut(reason: String) -> Box<str> {
-    let mut reason = reason;
-    let mut end = reason.len().min(REASON_BYTES_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    reason.truncate(end);
-    reason.into_boxed_str()
 }

@@ -1,10 +1,29 @@
 //! What a run tells when it ends.
 
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-use super::Identity;
+use aqueduct_core::Clock;
+
 use crate::figures::Figures;
 use crate::limits::Limit;
+
+/// Which worker it is: another name at each start, so that nobody takes a new one for one that has died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity(u64);
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker-{:016x}", self.0)
+    }
+}
+
+impl Identity {
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Self(RandomState::new().hash_one(clock.wall()))
+    }
+}
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
