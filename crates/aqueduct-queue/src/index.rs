@@ -54,6 +54,8 @@ pub(crate) struct Entry {
     pub(crate) tenant: TenantId,
     pub(crate) attempts: u16,
     pub(crate) priority: Priority,
+    /// The last attempt had begun and was not settled when the store was opened.
+    pub(crate) after_crash: bool,
 }
 
 /// A message that a worker has.
@@ -73,6 +75,7 @@ pub(crate) struct Arrival<'a> {
     pub(crate) id: MessageId,
     pub(crate) priority: Priority,
     pub(crate) attempts: u16,
+    pub(crate) after_crash: bool,
     pub(crate) published: Timestamp,
     pub(crate) bytes: u32,
     pub(crate) key: Option<&'a str>,
@@ -160,6 +163,7 @@ impl Index {
             tenant: self.shares.tenant(arrival.tenant.unwrap_or("")),
             attempts: arrival.attempts,
             priority: arrival.priority,
+            after_crash: arrival.after_crash,
         };
         self.bytes += u64::from(entry.bytes);
         match arrival.due {
@@ -207,7 +211,9 @@ impl Index {
         if !self.holds(token) {
             return None;
         }
-        let leased = self.leased.remove(&token.id)?;
+        let mut leased = self.leased.remove(&token.id)?;
+        // How this attempt ends is known.
+        leased.entry.after_crash = false;
         self.expiring.remove(&(leased.until, token.id));
         self.settling += 1;
         let spent = u64::try_from(now.0.saturating_sub(leased.began.0)).unwrap_or(0);

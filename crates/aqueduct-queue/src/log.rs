@@ -97,7 +97,11 @@ pub(crate) enum Found {
     Group(Group),
     Dead(MessageId, Dead),
     /// Attempts that were begun and not settled when the process died are counted.
-    Message(Head),
+    Message {
+        head: Head,
+        /// Its last attempt was such a one.
+        after_crash: bool,
+    },
     Remembered {
         queue: Box<str>,
         dedup_id: Box<str>,

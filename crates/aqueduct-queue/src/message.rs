@@ -213,6 +213,10 @@ pub struct Delivered {
     pub queue: Box<str>,
     /// Which attempt this is, counted from 1. Kills of the worker's process are counted, too.
     pub attempt: u32,
+    /// Whether its last attempt had begun and was not settled when the store was last opened: the process that had it died,
+    /// or ended without it. What was given back since is still so; the end of another attempt makes it `false`. Never in
+    /// memory, which ends with its process.
+    pub after_crash: bool,
     /// When it was published.
     pub published: Timestamp,
     /// How long the lease lasts from the moment of the call.

@@ -250,6 +250,7 @@ impl Grant {
             message,
             queue: queue.into(),
             attempt: u32::from(self.entry.attempts),
+            after_crash: self.entry.after_crash,
             published: self.entry.published,
             lease,
         }

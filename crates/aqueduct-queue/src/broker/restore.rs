@@ -8,7 +8,7 @@ use aqueduct_core::{Clock, Timestamp};
 
 use crate::config::Config;
 use crate::contract::Dead;
-use crate::index::Tick;
+use crate::index::{Arrival, Tick};
 use crate::log::{Found, Head, Numbers};
 use crate::message::{Message, MessageId};
 
@@ -43,7 +43,7 @@ impl Restoring {
         match found {
             Found::Group(group) => self.state.add_group(group, &self.config),
             Found::Dead(id, dead) => drop(self.dead.insert(id, dead)),
-            Found::Message(head) => self.message(head),
+            Found::Message { head, after_crash } => self.message(head, after_crash),
             Found::Remembered { queue, dedup_id, id, until } => {
                 let until = self.tick(until, Duration::ZERO, Config::DEDUP_WINDOW_MAX);
                 if let Some(queue) = self.state.queues.get_mut(&queue) {
@@ -58,7 +58,7 @@ impl Restoring {
         self.state.count_from(numbers);
     }
 
-    fn message(&mut self, head: Head) {
+    fn message(&mut self, head: Head, after_crash: bool) {
         let since = self.tick(head.published, Message::DELAY_MAX, Duration::ZERO);
         // Not longer than from the publication on, should the date have been set back since.
         let latest = |due: Timestamp| millis(due.0.saturating_sub(head.published.0));
@@ -69,7 +69,10 @@ impl Restoring {
                 group.dead_bytes += u64::from(head.bytes);
                 group.dead.insert(head.id, Buried { head, dead });
             }
-            None => group.index.insert(&arrival(&head, since, due.filter(|due| *due > self.now))),
+            None => {
+                let due = due.filter(|due| *due > self.now);
+                group.index.insert(&Arrival { after_crash, ..arrival(&head, since, due) });
+            }
         }
     }
 

@@ -343,6 +343,7 @@ pub(super) fn arrival<'a>(head: &'a Head, since: Tick, due: Option<Tick>) -> Arr
         id: head.id,
         priority: head.priority,
         attempts: u16::try_from(head.attempts).unwrap_or(u16::MAX),
+        after_crash: false,
         published: head.published,
         bytes: head.bytes,
         key: head.key.as_deref(),

@@ -156,3 +156,77 @@ async fn no_message_is_lost_or_comes_back_however_often_its_process_is_killed() 
     }
     assert!(left.is_empty(), "{left:?}");
 }
+
+const HOLDS: &str = "AQUEDUCT_QUEUE_HOLDS_FILE";
+
+#[test]
+#[ignore = "it is the child of the test below"]
+fn child_that_holds() {
+    let Some(path) = std::env::var_os(HOLDS) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let queue = Queues::open(path).unwrap().declare("work", config()).await.unwrap();
+        let mut held = Vec::new();
+        for body in ["fails", "is given back", "dies", "dies, too"] {
+            queue.publish(Message::new(body)).await.unwrap();
+            held.push(queue.reserve().await.unwrap());
+        }
+        queue.publish(Message::new("waits")).await.unwrap();
+        held.remove(0).nack(Duration::ZERO, "it failed").await.unwrap();
+        held.remove(0).release().await.unwrap();
+        tell("holds", "two");
+        std::future::pending::<()>().await;
+    });
+}
+
+#[tokio::test]
+async fn what_a_process_had_when_it_died_is_told_from_what_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("work.queue");
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["kill::child_that_holds", "--exact", "--ignored", "--nocapture", "--quiet"])
+        .env(HOLDS, &path);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "holds two"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    // It is so at the next opening, too, and after a release, until another attempt has ended.
+    for opening in 0..2 {
+        let queues = Queues::open(&path).unwrap();
+        let queue = queues.declare("work", config()).await.unwrap();
+        let mut seen = BTreeMap::new();
+        for _ in 0..5 {
+            let delivery = queue.reserve().await.unwrap();
+            let body = String::from_utf8(delivery.message.body.to_vec()).unwrap();
+            seen.insert(body, (delivery.attempt, delivery.after_crash, delivery));
+        }
+        let mut told = Vec::new();
+        for (body, (attempt, after_crash, delivery)) in seen {
+            told.push((body.clone(), attempt, after_crash));
+            delivery.release().await.unwrap();
+        }
+        let expected = [
+            ("dies", 2, true),
+            ("dies, too", 2, true),
+            ("fails", 2, false),
+            ("is given back", 1, false),
+            ("waits", 1, false),
+        ];
+        assert_eq!(told, expected.map(|(body, attempt, crash)| (body.to_owned(), attempt, crash)));
+        if opening == 1 {
+            // All are taken but for the one that fails.
+            let mut deliveries = Vec::new();
+            for _ in 0..5 {
+                deliveries.push(queue.reserve().await.unwrap());
+            }
+            let dies = deliveries.iter().position(|delivery| delivery.message.body == "dies").unwrap();
+            deliveries.remove(dies).nack(Duration::ZERO, "it failed").await.unwrap();
+            let again = queue.reserve().await.unwrap();
+            assert_eq!((&*again.message.body, again.attempt, again.after_crash), (&b"dies"[..], 3, false));
+        }
+        queues.close().await.unwrap();
+    }
+}

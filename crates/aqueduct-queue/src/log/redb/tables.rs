@@ -293,10 +293,9 @@ pub(super) fn read(
         heads += 1;
         live_bytes += u64::from(head.bytes) + RECORDS_BYTES;
         dead_ids.next_if_eq(&id);
-        if let Some(attempts) = begun(&head) {
-            head.attempts = attempts;
-        }
-        tell(Found::Message(head));
+        let began = begun(&head);
+        head.attempts = began.unwrap_or(head.attempts);
+        tell(Found::Message { head, after_crash: began.is_some() });
     }
     count("heads", heads, meta.heads)?;
     count("bodies", transaction.open_table(BODIES)?.len()?, meta.bodies)?;

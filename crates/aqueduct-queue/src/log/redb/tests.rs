@@ -51,7 +51,7 @@ impl Loaded {
         match found {
             Found::Group(group) => self.groups.push(group),
             Found::Dead(id, dead) => self.dead.push((id, dead)),
-            Found::Message(head) => self.heads.push(head),
+            Found::Message { head, .. } => self.heads.push(head),
             Found::Remembered { queue, dedup_id, id, until } => {
                 self.remembered.push((queue, dedup_id, id, until));
             }
