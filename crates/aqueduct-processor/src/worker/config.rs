@@ -29,17 +29,18 @@ pub struct WorkerConfig {
     pub limits: Limits,
 }
 
-/// What is done about a message on a later attempt when this worker has not seen the one before fail. That may have ended
-/// with its process, and what ran beside it has lost an attempt with it, or has succeeded without anybody knowing.
+/// What is done about a message whose last attempt ended with its process, as the queue says
+/// ([`Delivered::after_crash`](aqueduct_queue::Delivered::after_crash)). It may have killed it; and what ran beside it has
+/// lost an attempt with it, or has succeeded without anybody knowing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Suspects {
-    /// It begins when no other handler runs and everything is settled or given back, and nothing begins beside it. So a message that
-    /// kills its process costs the others one attempt, and not all of theirs. One that hangs holds the others up, for as
-    /// long as [`WorkerConfig::message_time_max`] lets it; health says so.
+    /// It begins when no other handler runs and everything is settled or given back, and nothing begins beside it. So a
+    /// message that kills its process costs the others one attempt, and not all of theirs. One that hangs holds the others
+    /// up, for as long as [`WorkerConfig::message_time_max`] lets it; health says so.
     #[default]
     Alone,
-    /// It is treated like any other. For a queue whose messages fail in passing in many workers, where most of those on a
-    /// later attempt are unknown to the worker that has them.
+    /// It is treated like any other. For messages of which none can kill a process, where one that hangs must not hold
+    /// others up.
     Together,
 }
 

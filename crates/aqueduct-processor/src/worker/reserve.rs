@@ -66,10 +66,7 @@ impl Run {
     /// Has a message from now on.
     pub(super) fn take(&mut self, delivered: Delivered) {
         self.report.taken += 1;
-        let seen = self.failed.remove(&delivered.token.id);
-        let suspect = self.worker.config.suspects == Suspects::Alone
-            && delivered.attempt > 1
-            && seen != Some(delivered.attempt - 1);
+        let suspect = self.worker.config.suspects == Suspects::Alone && delivered.after_crash;
         let (now, lease) = (self.clock.now(), delivered.token.lease);
         self.taken_at = now;
         self.leases.insert((now.after(delivered.lease / 3), lease));

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use aqueduct_core::{Clock, Instant, Phase, ShutdownSignal};
-use aqueduct_queue::{Delivered, Delivery, MessageId, Queue, ReserveError, SettleError, Settlement, Token};
+use aqueduct_queue::{Delivered, Delivery, Queue, ReserveError, SettleError, Settlement, Token};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -22,8 +22,6 @@ use crate::usage;
 
 /// The most settlements in one call.
 pub(super) const SETTLE_MAX: usize = 1000;
-/// How many failures a run remembers. When they are more it forgets all, which makes suspects of those messages.
-const FAILED_MAX: usize = 100_000;
 
 /// A message that the worker has.
 pub(super) struct Held {
@@ -67,8 +65,6 @@ pub(super) struct Run {
     pub(super) alone: Option<u64>,
     /// Whether the last message was a suspect.
     pub(super) suspected: bool,
-    /// The attempts that this run has seen fail.
-    pub(super) failed: HashMap<MessageId, u32>,
     pub(super) events: FuturesUnordered<BoxFuture<'static, Event>>,
     /// A call for messages, and by when it must have answered.
     pub(super) reserving: Option<(Reserving, Instant)>,
@@ -128,7 +124,6 @@ async fn run(worker: Worker, mut shutdown: ShutdownSignal) -> Result<RunReport, 
         waiting: VecDeque::new(),
         alone: None,
         suspected: false,
-        failed: HashMap::new(),
         events: FuturesUnordered::new(),
         reserving: None,
         reserve_from: now,
@@ -352,12 +347,6 @@ impl Run {
                 } else {
                     let config = &self.worker.config;
                     let settlement = settlement(config, self.link.random(), &held.delivered, result);
-                    if let Settlement::Nack { .. } = settlement {
-                        if self.failed.len() >= FAILED_MAX {
-                            self.failed.clear();
-                        }
-                        self.failed.insert(held.delivered.token.id, held.delivered.attempt);
-                    }
                     self.to_settle.push((held.delivered.token, settlement));
                 }
             }

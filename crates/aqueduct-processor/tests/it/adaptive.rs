@@ -17,7 +17,7 @@ fn between(min: usize, max: usize) -> Config {
 }
 
 /// Lets a second pass after another until so many threads are there.
-async fn shrinks_to(pool: &CpuPool, time: &ManualClock, present: usize) {
+pub(crate) async fn shrinks_to(pool: &CpuPool, time: &ManualClock, present: usize) {
     until(|| {
         time.advance(SECOND);
         pool.figures().present == present

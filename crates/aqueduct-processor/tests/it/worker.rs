@@ -400,14 +400,30 @@ async fn health_is_bad_when_all_slots_hang() {
     assert_eq!(running.end().await.unwrap().released, 3);
 }
 
+/// A queue in a file, of messages of which the first was with a process that is gone.
+async fn after_crash(clock: &Clock, messages: u32) -> (tempfile::TempDir, Queue) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("work.queue");
+    let open = async || {
+        let config = aqueduct_queue::Config::builder().lease(SECOND * 3600).attempts_max(3).build().unwrap();
+        Queues::open_with(&path, clock.clone()).unwrap().declare("work", config).await.unwrap()
+    };
+    let queue = open().await;
+    for number in 0..messages {
+        queue.publish(Message::new(number.to_string())).await.unwrap();
+    }
+    drop(queue.try_reserve().await.unwrap().unwrap());
+    queue.store().close().await.unwrap();
+    drop(queue);
+    let queue = open().await;
+    (folder, queue)
+}
+
 #[tokio::test]
 async fn a_message_that_may_have_killed_its_process_runs_alone() {
-    for (suspects, together) in [(Suspects::Alone, 1), (Suspects::Together, 3)] {
-        let (clock, time) = manual();
-        let queue = queue(&clock, 3).await;
-        // A process that took it, and was never heard of again.
-        drop(queue.try_reserve().await.unwrap().unwrap());
-        time.advance(SECOND * 4);
+    for (suspects, together, released) in [(Suspects::Alone, 1, 2), (Suspects::Together, 3, 0)] {
+        let (clock, _time) = manual();
+        let (_folder, queue) = after_crash(&clock, 3).await;
         let (gate, most) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
         let (wait, count, runs) = (Arc::clone(&gate), Arc::clone(&most), Arc::new(AtomicUsize::new(0)));
         let worker = Worker::io(
@@ -429,20 +445,41 @@ async fn a_message_that_may_have_killed_its_process_runs_alone() {
             },
         );
         let running = Running::begin(worker.unwrap());
-        pass(&time, || clock.now().elapsed_since_start() > SECOND * 6).await;
+        let report = || running.handle.report();
+        until(|| (report().pool.running, report().released) == (together, released)).await;
         gate.add_permits(3);
-        pass(&time, || running.handle.report().acked == 3).await;
+        until(|| running.handle.report().acked == 3).await;
         assert_eq!(most.load(Ordering::SeqCst), together, "{suspects:?}");
         assert_eq!(running.drain().await.retries, 1);
     }
 }
 
+/// Once, each message on a later attempt that its worker had not seen fail was a suspect, and a queue whose workers came and
+/// went ran one handler at a time.
+#[tokio::test]
+async fn messages_that_failed_in_other_workers_run_together() {
+    let (clock, time) = manual();
+    let queue = queue(&clock, 4).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(queue.try_reserve().await.unwrap().unwrap());
+    }
+    // The lease of the one that is left runs out.
+    for delivery in held.drain(1..) {
+        delivery.nack(Duration::ZERO, "in another worker").await.unwrap();
+    }
+    time.advance(SECOND * 4);
+    let never = |_: Work| std::future::pending::<Result<(), Fault>>();
+    let running = Running::begin(Worker::io(queue, config(4), clock, never).unwrap());
+    until(|| running.handle.report().pool.running == 4).await;
+    running.shutdown.stop();
+    assert_eq!(running.end().await.unwrap().released, 4);
+}
+
 #[tokio::test]
 async fn health_is_bad_when_a_suspect_hangs_and_holds_the_others_up() {
     let (clock, time) = manual();
-    let queue = queue(&clock, 2).await;
-    drop(queue.try_reserve().await.unwrap().unwrap());
-    time.advance(SECOND * 4);
+    let (_folder, queue) = after_crash(&clock, 2).await;
     let hangs = |work: Work| async move {
         if work.delivered.attempt == 2 {
             std::future::pending::<()>().await;

@@ -8,6 +8,7 @@ use aqueduct_processor::{
     Config, Job, JobError, Limit, Limits, MapError, Mapped, Partition, Pool, Workload, WorkloadReport,
 };
 
+use crate::adaptive::shrinks_to;
 use crate::worker::pass;
 use crate::{FINAL, Fault, PASSING, SECOND, manual, sized, until};
 
@@ -221,10 +222,10 @@ async fn parts_that_wait_run_as_futures_with_the_same_report() {
 
 #[tokio::test]
 async fn the_most_workers_are_those_of_the_run() {
-    let config = |size_min| Config { size_min: Some(size_min), ..sized(4) };
-    let pool = Pool::cpu(config(0), Clock::system()).unwrap();
+    let (clock, time) = manual();
+    let pool = Pool::cpu(Config { size_min: Some(0), ..sized(4) }, clock).unwrap();
     let both = Arc::new(Barrier::new(2));
-    for (partitions, workers) in [(1, 1), (2, 2)] {
+    for partitions in [2, 1] {
         let both = Arc::clone(&both);
         let function = move |_: Partition<u64>| {
             if partitions == 2 {
@@ -233,8 +234,10 @@ async fn the_most_workers_are_those_of_the_run() {
             Ok::<_, Fault>(())
         };
         let mapped = pool.map(data(2), &parts(partitions), ShutdownSignal::never(), function).await.unwrap();
-        assert_eq!(mapped.report.workers_high, workers);
+        assert_eq!(mapped.report.workers_high, partitions);
+        shrinks_to(&pool, &time, 0).await;
     }
+    assert_eq!(pool.figures().present_high, 2);
 }
 
 #[tokio::test]
