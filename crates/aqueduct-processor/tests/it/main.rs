@@ -5,6 +5,7 @@
 mod accounts;
 mod adaptive;
 mod cpu_pool;
+mod full_disk;
 mod io_pool;
 mod kills;
 mod limits;
