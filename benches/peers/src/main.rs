@@ -1,4 +1,4 @@
-//! Aqueduct's traffic control beside the crates that people use for the same jobs.
+//! Aqueduct's parts beside the crates that people use for the same jobs.
 //!
 //! `cargo run --release` runs everything, `cargo run --release -- breaker` one part. Each part first shows defects:
 //! a peer does what it does, ours must not. Then it compares times: both sides are measured in turns in one run, and
@@ -10,6 +10,7 @@ mod balancer;
 mod breaker;
 mod cache;
 mod memory;
+mod queue;
 mod ratelimit;
 mod report;
 mod retry;
@@ -29,6 +30,7 @@ const PARTS: &[Part] = &[
     ("balancer", balancer::run),
     ("memory", memory::run),
     ("cache", cache::run),
+    ("queue", queue::run),
 ];
 
 /// Counts what is allocated. It adds an addition or two to each allocation and nothing to anything else.
