@@ -31,6 +31,16 @@ pub(crate) const NEEDS: &[Need] = &[
         brew: None,
     },
     Need {
+        program: "unshare",
+        reason: "gives a test a disk of its own that is full",
+        probe: &["--user", "--map-root-user", "--mount", "true"],
+        systems: &["linux"],
+        refused: "user namespaces are forbidden; allow them with: sysctl -w kernel.unprivileged_userns_clone=1 \
+                  user.max_user_namespaces=1000 kernel.apparmor_restrict_unprivileged_userns=0",
+        apt: Some("util-linux"),
+        brew: None,
+    },
+    Need {
         program: "python3",
         reason: "is what programs of exec stages are written in",
         probe: &["-c", "import json"],

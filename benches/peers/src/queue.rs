@@ -1,6 +1,6 @@
 //! A queue in a file of one process, beside others that are opened as easily.
 //!
-//! RustQueue keeps its jobs in redb. Measured is what `RustQueue::redb(path)` gives: a transaction and a sync for each
+//! RustQueue is there with the feature `rustqueue`, since it brings a server and 196 crates with it. It keeps its jobs in redb. Measured is what `RustQueue::redb(path)` gives: a transaction and a sync for each
 //! call (`RedbDurability::Immediate`). Its `with_write_coalescing` gathers calls for 10 ms and is off by default; it is
 //! measured too, without a bound. Its `hybrid` writes every second what is in memory, so its receipts promise nothing,
 //! and there is nothing to compare. Its housekeeping is not started, which only spares it work.
@@ -17,18 +17,18 @@
 //! disk. Four runs on two cores that others used at the same time had 14 to 21, 5 to 12, 7 to 11, 5 to 13. A cycle (publish,
 //! reserve, acknowledge) is told without a bound, as nobody asked for one.
 
+#[cfg(feature = "rustqueue")]
+mod rustqueue;
+
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use aqueduct_core::{Clock, Timestamp};
+use aqueduct_core::Clock;
 use aqueduct_queue::{Config, Message, Queue, Queues};
 use rusqlite::Connection;
-use rustqueue::storage::BufferedRedbConfig;
-use rustqueue::{BackoffStrategy, JobOptions, RustQueue};
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::report::Report;
@@ -36,9 +36,13 @@ use crate::report::Report;
 pub(crate) fn run(report: &mut Report) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime starts").block_on(async {
-        one_key_many_times(report).await;
-        a_late_acknowledgement(report).await;
-        a_worker_that_died(report).await;
+        #[cfg(feature = "rustqueue")]
+        rustqueue::defects(report).await;
+        #[cfg(not(feature = "rustqueue"))]
+        report.figure(
+            "RustQueue",
+            "not built; --features rustqueue builds it, with libssl-dev and a C compiler",
+        );
         for bytes in [100, 1024] {
             rates(report, bytes).await;
         }
@@ -70,108 +74,6 @@ async fn ours(path: &Path, clock: Clock) -> Queue {
     sound(sound(Queues::open_with(path, clock)).declare("work", sound(config)).await)
 }
 
-fn rustqueue(path: &Path) -> RustQueue {
-    sound(sound(RustQueue::redb(path)).build())
-}
-
-// --- defects ---
-
-/// The same message is published by 64 at once, as by clients that try again.
-async fn one_key_many_times(report: &mut Report) {
-    let folder = folder();
-    let peer = rustqueue(&folder.path().join("peer"));
-    let queue = ours(&folder.path().join("ours"), Clock::system()).await;
-    let (mut pushes, mut publishes) = (Vec::new(), Vec::new());
-    for _ in 0..CALLERS {
-        let (peer, queue) = (peer.clone(), queue.clone());
-        let options = JobOptions { unique_key: Some("one".to_owned()), ..JobOptions::default() };
-        pushes.push(tokio::spawn(async move { peer.push("work", "job", Value::Null, Some(options)).await }));
-        let message = Message::new("one").with_dedup_id("one");
-        publishes.push(tokio::spawn(async move { queue.publish(message).await }));
-    }
-    for push in pushes {
-        // An error is what all but one of them should be told.
-        let _ = sound(push.await);
-    }
-    for publish in publishes {
-        sound(sound(publish.await));
-    }
-    let theirs = sound(peer.get_queue_stats("work").await).waiting;
-    let own = sound(queue.depth().await).ready;
-    report.defect(
-        "D1 messages in the queue after 64 callers published one with the same id at once",
-        &format!("RustQueue {theirs} (it looks for the key in one transaction and writes in the next)"),
-        &format!("{own}"),
-        own == 1,
-    );
-    sound(queue.store().close().await);
-}
-
-/// A worker stalls, its message is given to another one, and then it acknowledges after all.
-async fn a_late_acknowledgement(report: &mut Report) {
-    let folder = folder();
-    let peer = rustqueue(&folder.path().join("peer"));
-    let options = JobOptions {
-        backoff: Some(BackoffStrategy::Fixed),
-        backoff_delay_ms: Some(0),
-        ..JobOptions::default()
-    };
-    sound(peer.push("work", "job", Value::Null, Some(options)).await);
-    let first = sound(peer.pull("work", 1).await).remove(0);
-    // What its housekeeping does with a job whose worker has not been heard of for 30 s.
-    sound(peer.fail(first.id, "job stalled (no heartbeat)").await);
-    let second = sound(peer.pull("work", 1).await).remove(0);
-    let late = peer.ack(first.id, None).await.is_ok();
-    let in_time = peer.ack(second.id, None).await.is_ok();
-
-    let (clock, time) = Clock::manual(Timestamp(1_800_000_000_000));
-    let queue = ours(&folder.path().join("ours"), clock).await.with_lease(Duration::from_secs(30));
-    sound(queue.publish(Message::new("job")).await);
-    let one = sound(queue.reserve().await);
-    time.advance(Duration::from_secs(31));
-    let other = sound(queue.reserve().await);
-    let (own_late, own_in_time) = (one.ack().await.is_ok(), other.ack().await.is_ok());
-    let told = |taken| if taken { "taken" } else { "refused" };
-    report.defect(
-        "D2 the acknowledgement of a worker that lost its message to another one, and of that one",
-        &format!("RustQueue {}, {} (jobs have no lease)", told(late), told(in_time)),
-        &format!("{}, {}", told(own_late), told(own_in_time)),
-        !own_late && own_in_time,
-    );
-    sound(queue.store().close().await);
-}
-
-/// Messages are with a worker when its process ends, and another process opens the file.
-async fn a_worker_that_died(report: &mut Report) {
-    const MESSAGES: u32 = 10;
-    let folder = folder();
-    let (peer_path, own_path) = (folder.path().join("peer"), folder.path().join("ours"));
-    let peer = rustqueue(&peer_path);
-    for _ in 0..MESSAGES {
-        sound(peer.push("work", "job", Value::Null, None).await);
-    }
-    sound(peer.pull("work", MESSAGES).await);
-    drop(peer);
-    let theirs = sound(rustqueue(&peer_path).pull("work", MESSAGES).await).len();
-
-    let queue = ours(&own_path, Clock::system()).await;
-    for _ in 0..MESSAGES {
-        sound(queue.publish(Message::new("job")).await);
-    }
-    let held = sound(queue.reserve_many(MESSAGES as usize, usize::MAX, Duration::ZERO).await);
-    sound(queue.store().close().await);
-    drop((held, queue));
-    let queue = ours(&own_path, Clock::system()).await;
-    let own = sound(queue.reserve_many(MESSAGES as usize, usize::MAX, Duration::ZERO).await).len();
-    report.defect(
-        "D3 of 10 messages that were with a worker when the file was closed, had at once when it is opened again",
-        &format!("RustQueue {theirs} (they come when housekeeping runs and 30 s are over)"),
-        &format!("{own}"),
-        own == MESSAGES as usize,
-    );
-    sound(queue.store().close().await);
-}
-
 // --- rates ---
 
 /// What every caller does, again and again.
@@ -184,16 +86,21 @@ enum Work {
 #[derive(Clone, Copy)]
 enum Side {
     Ours,
+    #[cfg(feature = "rustqueue")]
     RustQueue,
+    #[cfg(feature = "rustqueue")]
     Coalescing,
     Sqlite,
 }
 
-const SIDES: [(Side, &str); 4] = [
-    (Side::Ours, "ours"),
-    (Side::RustQueue, "RustQueue"),
-    (Side::Coalescing, "RustQueue with its coalescing"),
-    (Side::Sqlite, "SQLite"),
+/// Each side, what it is called, and whether its rate is held against ours. The first one is ours.
+const SIDES: &[(Side, &str, bool)] = &[
+    (Side::Ours, "ours", false),
+    #[cfg(feature = "rustqueue")]
+    (Side::RustQueue, "RustQueue", true),
+    #[cfg(feature = "rustqueue")]
+    (Side::Coalescing, "RustQueue with its coalescing", false),
+    (Side::Sqlite, "SQLite", true),
 ];
 
 async fn rates(report: &mut Report, bytes: usize) {
@@ -202,16 +109,16 @@ async fn rates(report: &mut Report, bytes: usize) {
             Work::Publish => "publish",
             Work::Cycle => "publish, reserve and acknowledge",
         };
-        let mut rates = SIDES.map(|_| Vec::new());
+        let mut rates = vec![Vec::new(); SIDES.len()];
         for _ in 0..ROUNDS {
-            for ((side, _), rates) in SIDES.iter().zip(&mut rates) {
+            for ((side, ..), rates) in SIDES.iter().zip(&mut rates) {
                 let folder = folder();
                 rates.push(measure(*side, &folder.path().join("queue"), work, bytes).await);
             }
         }
-        let [own, peers @ ..] = &rates;
-        for (rates, (side, peer)) in peers.iter().zip(&SIDES[1..]) {
-            let held = work == Work::Publish && !matches!(side, Side::Coalescing);
+        let own = &rates[0];
+        for (rates, (_, peer, held)) in rates.iter().zip(SIDES).skip(1) {
+            let held = work == Work::Publish && *held;
             let ratio = middle(own) / middle(rates);
             let (low, high) = spread(own, rates);
             let missed = held && ratio < HELD;
@@ -243,15 +150,10 @@ async fn measure(side: Side, path: &Path, work: Work, bytes: usize) -> f64 {
             sound(queue.store().close().await);
             rate
         }
-        Side::RustQueue => {
-            let queue = rustqueue(path);
-            callers(move || cycle_of_rustqueue(queue.clone(), body.clone(), work)).await
-        }
-        Side::Coalescing => {
-            let builder = sound(RustQueue::redb(path));
-            let queue = sound(builder.with_write_coalescing(BufferedRedbConfig::default()).build());
-            callers(move || cycle_of_rustqueue(queue.clone(), body.clone(), work)).await
-        }
+        #[cfg(feature = "rustqueue")]
+        Side::RustQueue => rustqueue::rate(path, body, work).await,
+        #[cfg(feature = "rustqueue")]
+        Side::Coalescing => rustqueue::coalescing_rate(path, body, work).await,
         Side::Sqlite => {
             let table = Table::open(path.to_owned());
             callers(move || cycle_of_sqlite(table.clone(), body.clone(), work)).await
@@ -291,15 +193,6 @@ async fn cycle_of_ours(queue: Queue, body: String, work: Work) {
     sound(queue.publish(Message::new(body)).await);
     if work == Work::Cycle {
         sound(sound(queue.reserve().await).ack().await);
-    }
-}
-
-async fn cycle_of_rustqueue(queue: RustQueue, body: String, work: Work) {
-    sound(queue.push("work", "job", Value::String(body), None).await);
-    if work == Work::Cycle {
-        // Each caller has put one in before, so there is one.
-        let job = sound(queue.pull("work", 1).await).remove(0);
-        sound(queue.ack(job.id, None).await);
     }
 }
 
