@@ -14,7 +14,7 @@
 //!   takes no worker. A [`Ticket`] brings the result.
 //! * The threads of a [`CpuPool`] are as many as [`Config::size`], or adapt between [`Config::size_min`] and that: one is
 //!   begun when a job waits and none is free, and ends when there was one too many for [`Config::idle_max`].
-//! * A [`Worker`] runs a handler over the messages of a queue. It reserves what it has slots for, keeps the leases while
+//! * A [`Worker`] runs a handler over the messages of a queue, one by one or in bundles. It reserves what it has slots for, keeps the leases while
 //!   handlers run, and settles by what came of them: done, again after a delay, set aside, or given back.
 //! * [`CpuPool::map`] and [`IoPool::map`] run a function over the parts of a data set and say where the time went.
 //! * [`Phases`] takes the items of a batch through functions in order, each on a pool, and lets none wait for another.
@@ -42,7 +42,7 @@
 //! * A future is dropped when its time is over. A thread cannot be: it is asked to end, and after
 //!   [`Config::cancel_grace`] its place is given to a new one, [`Config::abandoned_max`] times at most; then the pool gets
 //!   smaller and [`Pool::health`] says so.
-//! * A worker never has more messages than slots. Each one that it takes is settled, given back, or counted as stale or
+//! * A worker never has more messages than slots, or than bundles of [`WorkerConfig::bundle_max`] in all of them. Each one that it takes is settled, given back, or counted as stale or
 //!   unsettled. It delivers at least once: a lease is no lock, and [`Work::token`] is the fence.
 //! * A message that kills its process costs what runs beside it one attempt: on its next one it runs alone ([`Suspects`]),
 //!   until the queue sets it aside.

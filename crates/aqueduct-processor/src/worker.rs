@@ -34,6 +34,8 @@ pub struct Worker {
     clock: Clock,
     config: WorkerConfig,
     hands: Hands,
+    /// The most messages that its handler gets at once.
+    bundle_max: usize,
     shared: Arc<Shared>,
     identity: Identity,
 }
@@ -77,10 +79,55 @@ impl Worker {
         Ok(Self::new(queue, config, clock, Hands::cpu(pool, handler)))
     }
 
+    /// A worker whose handler waits and gets several messages at once, up to [`WorkerConfig::bundle_max`]: what there is, and
+    /// it does not wait for more. It answers for each message, in their order, or fails for all of them; a panic, and time
+    /// that is over, is a failure of all. The answers of a bundle are settled in one write.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub fn io_bundles<E, F, R>(
+        queue: Queue,
+        config: WorkerConfig,
+        clock: Clock,
+        handler: F,
+    ) -> Result<Self, StartError>
+    where
+        E: Classified + fmt::Display,
+        F: Fn(Vec<Work>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Vec<Result<(), E>>, E>> + Send + 'static,
+    {
+        config.check()?;
+        let pool: IoPool = Pool::io(config.pool_config(), clock.clone())?;
+        let bundle_max = config.bundle_max;
+        Ok(Self { bundle_max, ..Self::new(queue, config, clock, Hands::io_bundles(pool, handler)) })
+    }
+
+    /// The same with a handler that computes.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`].
+    pub fn cpu_bundles<E, F>(
+        queue: Queue,
+        config: WorkerConfig,
+        clock: Clock,
+        handler: F,
+    ) -> Result<Self, StartError>
+    where
+        E: Classified + fmt::Display,
+        F: Fn(&[Work]) -> Result<Vec<Result<(), E>>, E> + Send + Sync + 'static,
+    {
+        config.check()?;
+        let pool: CpuPool = Pool::cpu(config.pool_config(), clock.clone())?;
+        let bundle_max = config.bundle_max;
+        Ok(Self { bundle_max, ..Self::new(queue, config, clock, Hands::cpu_bundles(pool, handler)) })
+    }
+
     fn new(queue: Queue, config: WorkerConfig, clock: Clock, hands: Hands) -> Self {
         let identity = Identity::new(&clock);
         let shared = Arc::new(Shared::new(RunReport::new(identity)));
-        Self { queue, clock, config, hands, shared, identity }
+        Self { queue, clock, config, hands, bundle_max: 1, shared, identity }
     }
 
     /// Which worker it is.

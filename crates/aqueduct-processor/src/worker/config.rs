@@ -18,7 +18,10 @@ pub struct WorkerConfig {
     /// fewer, the message becomes a dead letter earlier. Default 1 s, twice as long each time, up to 5 min, half of it by
     /// chance.
     pub retry: Schedule,
-    /// The time that a handler has for one message. From 1 ms to a week; default none. A lease is not kept for longer.
+    /// The most messages that a handler over bundles gets at once. From 1 to 1,000. Default 100. Each slot of the pool is
+    /// then one bundle. Not used by a handler over single messages.
+    pub bundle_max: usize,
+    /// The time that a handler has for one message, or one bundle. From 1 ms to a week; default none. A lease is not kept for longer.
     pub message_time_max: Option<Duration>,
     /// How long handlers may go on in a drain. From zero to an hour. Default 25 s: supervisors of processes kill after
     /// 30 s.
@@ -57,6 +60,7 @@ impl Default for WorkerConfig {
             pool: Config { name: "worker".into(), ..Config::default() },
             // It is within its ranges.
             retry: retry.unwrap_or_default(),
+            bundle_max: 100,
             message_time_max: None,
             grace: Duration::from_secs(25),
             suspects: Suspects::default(),
@@ -71,6 +75,7 @@ impl WorkerConfig {
             let week = Duration::from_hours(7 * 24);
             ConfigError::check("message_time_max", time, Duration::from_millis(1), week)?;
         }
+        ConfigError::check("bundle_max", self.bundle_max, 1, 1000)?;
         ConfigError::check("grace", self.grace, Duration::ZERO, Duration::from_hours(1))?;
         self.limits.check()
     }

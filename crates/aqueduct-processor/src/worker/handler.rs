@@ -48,6 +48,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The handler did not say what came of each message.
+    pub(crate) fn of_count(answers: usize, messages: usize) -> Self {
+        let reason = format!("the handler gave {answers} answers for {messages} messages");
+        Self { class: ErrorClass::Transient, retry_after: None, reason }
+    }
+
     fn of(error: &(impl Classified + fmt::Display)) -> Self {
         Self { class: error.class(), retry_after: error.retry_after(), reason: error.to_string() }
     }
@@ -63,8 +69,11 @@ impl Classified for Failure {
     }
 }
 
-type IoHandler = dyn Fn(Work) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync;
-type CpuHandler = dyn Fn(&Work) -> Result<(), Failure> + Send + Sync;
+/// What came of each message of a bundle, in their order, or of all of them.
+pub(crate) type Answers = Result<Vec<Result<(), Failure>>, Failure>;
+
+type IoHandler = dyn Fn(Vec<Work>) -> BoxFuture<'static, Answers> + Send + Sync;
+type CpuHandler = dyn Fn(&[Work]) -> Answers + Send + Sync;
 
 /// A pool and the handler that runs in it.
 pub(crate) enum Hands {
@@ -79,8 +88,17 @@ impl Hands {
         F: Fn(Work) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), E>> + Send + 'static,
     {
-        let handler =
-            move |work| handler(work).map(|result| result.map_err(|error| Failure::of(&error))).boxed();
+        let handler = move |works: Vec<Work>| {
+            // A bundle of one.
+            let one = works.into_iter().next().map(&handler);
+            async move {
+                match one {
+                    Some(one) => Ok(vec![one.await.map_err(|error| Failure::of(&error))]),
+                    None => Ok(Vec::new()),
+                }
+            }
+            .boxed()
+        };
         Self::Io(pool, Arc::new(handler))
     }
 
@@ -89,8 +107,29 @@ impl Hands {
         E: Classified + fmt::Display,
         F: Fn(&Work) -> Result<(), E> + Send + Sync + 'static,
     {
-        let handler = move |work: &Work| handler(work).map_err(|error| Failure::of(&error));
-        Self::Cpu(pool, Arc::new(handler))
+        let one = move |work: &Work| handler(work).map_err(|error| Failure::of(&error));
+        Self::Cpu(pool, Arc::new(move |works: &[Work]| Ok(works.iter().map(&one).collect())))
+    }
+
+    pub(crate) fn io_bundles<E, F, R>(pool: IoPool, handler: F) -> Self
+    where
+        E: Classified + fmt::Display,
+        F: Fn(Vec<Work>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Vec<Result<(), E>>, E>> + Send + 'static,
+    {
+        let handler = move |works| {
+            let result = handler(works);
+            async move { answers(result.await) }.boxed()
+        };
+        Self::Io(pool, Arc::new(handler))
+    }
+
+    pub(crate) fn cpu_bundles<E, F>(pool: CpuPool, handler: F) -> Self
+    where
+        E: Classified + fmt::Display,
+        F: Fn(&[Work]) -> Result<Vec<Result<(), E>>, E> + Send + Sync + 'static,
+    {
+        Self::Cpu(pool, Arc::new(move |works: &[Work]| answers(handler(works))))
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -100,21 +139,30 @@ impl Hands {
         }
     }
 
-    /// Sets the handler going on a message. There are as many jobs as slots, so it does not wait.
-    pub(crate) fn begin(&self, job: Job, delivered: Delivered) -> Result<Ticket<(), Failure>, SubmitError> {
+    /// Sets the handler going on a bundle. There are as many jobs as slots, so it does not wait.
+    pub(crate) fn begin(
+        &self,
+        job: Job,
+        bundle: Vec<Delivered>,
+    ) -> Result<Ticket<Vec<Result<(), Failure>>, Failure>, SubmitError> {
+        let works = move |cancel: &Cancel| -> Vec<Work> {
+            let work = |delivered: &Delivered| Work { delivered: delivered.clone(), cancel: cancel.clone() };
+            bundle.iter().map(work).collect()
+        };
         match self {
             Self::Io(pool, handler) => {
                 let handler = Arc::clone(handler);
-                pool.try_submit(job, move |context| {
-                    handler(Work { delivered: delivered.clone(), cancel: context.cancel })
-                })
+                pool.try_submit(job, move |context| handler(works(&context.cancel)))
             }
             Self::Cpu(pool, handler) => {
                 let handler = Arc::clone(handler);
-                pool.try_submit(job, move |context| {
-                    handler(&Work { delivered: delivered.clone(), cancel: context.cancel.clone() })
-                })
+                pool.try_submit(job, move |context| handler(&works(&context.cancel)))
             }
         }
     }
+}
+
+fn answers<E: Classified + fmt::Display>(result: Result<Vec<Result<(), E>>, E>) -> Answers {
+    let plain = |result: Result<(), E>| result.map_err(|error| Failure::of(&error));
+    result.map(|each| each.into_iter().map(plain).collect()).map_err(|error| Failure::of(&error))
 }

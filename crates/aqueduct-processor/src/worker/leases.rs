@@ -38,7 +38,9 @@ impl Run {
             Err(SettleError::StaleLease { .. }) => {
                 held.stale = true;
                 match &held.runs {
-                    Some((canceller, _)) => canceller.cancel(),
+                    // Not the others of its bundle.
+                    Some((canceller, _)) if self.worker.bundle_max == 1 => canceller.cancel(),
+                    Some(_) => {}
                     None => {
                         self.held.remove(&lease);
                         self.waiting.retain(|waiting| *waiting != lease);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aqueduct_core::Instant;
-use aqueduct_queue::{Broken, Delivered, Delivery, ReserveError, Settlement};
+use aqueduct_queue::{Broken, Delivered, Delivery, ReserveError};
 use futures_util::FutureExt;
 
 use super::Suspects;
@@ -36,9 +36,10 @@ impl Run {
         self.reserving = Some((call.boxed(), now.after(POLL + ANSWER)));
     }
 
-    /// How many handlers more can run.
+    /// How many messages more can be with handlers: a bundle in each slot.
     pub(super) fn free(&self) -> usize {
-        self.worker.hands.pool().health().workers.saturating_sub(self.held.len())
+        let slots = self.worker.hands.pool().health().workers.saturating_sub(self.running);
+        slots.saturating_mul(self.worker.bundle_max).saturating_sub(self.waiting.len())
     }
 
     /// Whether it can take no further message: there is no slot, a suspect runs alone, or the store does not settle what
@@ -77,64 +78,90 @@ impl Run {
 
     /// Sets the handlers going of messages that may begin.
     pub(super) fn begin_handlers(&mut self, now: Instant) {
+        let slots = self.worker.hands.pool().health().workers;
         while self.alone.is_none()
-            && let Some(&lease) = self.waiting.front()
+            && self.running < slots
+            && let Some(&first) = self.waiting.front()
         {
-            let runs = self.held.len() > self.waiting.len();
-            if self.held.get(&lease).is_some_and(|held| held.suspect) {
+            if self.held.get(&first).is_some_and(|held| held.suspect) {
                 // If it kills the process, what was reserved with it has used an attempt.
                 self.release_all_but_first();
-                if runs || !self.to_settle.is_empty() || self.settling > 0 {
+                if self.running > 0 || !self.to_settle.is_empty() || self.settling > 0 {
                     return;
                 }
-                self.alone = Some(lease);
+                self.alone = Some(first);
             }
-            self.waiting.pop_front();
-            // Who waits is held.
-            let Some(held) = self.held.get_mut(&lease) else { return };
-            if held.delivered.attempt > 1 {
-                if let Some(retries_max) = self.worker.config.limits.retries_max
-                    && self.report.retries >= retries_max
-                {
-                    let token = held.delivered.token;
-                    self.held.remove(&lease);
-                    self.alone = None;
-                    self.to_settle.push((token, Settlement::Release));
-                    return self.end_with(RunEnd::Limit(Limit::Retries(retries_max)));
-                }
-                self.report.retries += 1;
+            let (leases, bundle, job) = self.bundle();
+            if leases.is_empty() {
+                // There is no retry for the first one.
+                self.alone = None;
+                return;
             }
-            // One that is larger than all together may be runs alone.
-            let bytes = (held.delivered.message.bytes() as u64).min(self.worker.config.pool.bytes_max);
-            let job = Job {
-                priority: held.delivered.message.priority,
-                bytes,
-                within: self.worker.config.message_time_max,
-                key: None,
-            };
-            match self.worker.hands.begin(job, held.delivered.clone()) {
+            match self.worker.hands.begin(job, bundle) {
                 Ok(ticket) => {
-                    held.runs = Some((ticket.canceller(), now));
-                    self.events.push(ticket.map(move |result| Event::Ended(lease, result)).boxed());
+                    self.running += 1;
+                    for lease in &leases {
+                        if let Some(held) = self.held.get_mut(lease) {
+                            held.runs = Some((ticket.canceller(), now));
+                        }
+                    }
+                    self.events.push(ticket.map(move |result| Event::Ended(leases, result)).boxed());
                 }
                 // There is room for all slots, so the pool has stopped, which it does with its runtime.
                 Err(_) => {
-                    let token = held.delivered.token;
-                    self.held.remove(&lease);
                     self.alone = None;
-                    self.to_settle.push((token, Settlement::Release));
+                    for lease in leases {
+                        self.release(lease);
+                    }
                     return self.end_with(RunEnd::Asked);
                 }
             }
         }
     }
 
+    /// Takes what one handler gets out of those that wait: a suspect alone, or what stands before the next one.
+    fn bundle(&mut self) -> (Vec<u64>, Vec<Delivered>, Job) {
+        let bytes_max = self.worker.config.pool.bytes_max;
+        let (mut leases, mut bundle) = (Vec::new(), Vec::new());
+        let mut job = Job { within: self.worker.config.message_time_max, ..Job::default() };
+        while bundle.len() < self.worker.bundle_max
+            && let Some(&lease) = self.waiting.front()
+            // Who waits is held.
+            && let Some(held) = self.held.get(&lease)
+            && !(held.suspect && !bundle.is_empty())
+        {
+            if held.delivered.attempt > 1 {
+                if let Some(retries_max) = self.worker.config.limits.retries_max
+                    && self.report.retries >= retries_max
+                {
+                    if bundle.is_empty() {
+                        self.waiting.pop_front();
+                        self.release(lease);
+                        self.end_with(RunEnd::Limit(Limit::Retries(retries_max)));
+                    }
+                    break;
+                }
+                self.report.retries += 1;
+            }
+            let (message, suspect) = (&held.delivered.message, held.suspect);
+            job.priority =
+                if bundle.is_empty() { message.priority } else { job.priority.max(message.priority) };
+            // What is larger than all together may be runs alone.
+            job.bytes = job.bytes.saturating_add(message.bytes() as u64).min(bytes_max);
+            bundle.push(held.delivered.clone());
+            leases.push(lease);
+            self.waiting.pop_front();
+            if suspect {
+                break;
+            }
+        }
+        (leases, bundle, job)
+    }
+
     /// Gives back all that have not begun, but for the next one.
     pub(super) fn release_all_but_first(&mut self) {
-        for lease in self.waiting.drain(1..) {
-            if let Some(held) = self.held.remove(&lease) {
-                self.to_settle.push((held.delivered.token, Settlement::Release));
-            }
+        for lease in self.waiting.split_off(1) {
+            self.release(lease);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aqueduct_core::{Clock, Instant, Phase, ShutdownSignal};
 use aqueduct_queue::{Delivered, Delivery, Queue, ReserveError, SettleError, Settlement, Token};
+use aqueduct_retry::Ended;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -34,10 +35,20 @@ pub(super) struct Held {
     pub(super) stale: bool,
 }
 
+/// What is to be settled.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) token: Token,
+    pub(super) settlement: Settlement,
+    /// The first lease of its bundle, which is settled in one write.
+    pub(super) bundle: u64,
+}
+
 /// What has come to pass.
 pub(super) enum Event {
-    Ended(u64, Result<(), JobError<Failure>>),
-    Settled(Vec<(Token, Settlement)>, Vec<Result<(), SettleError>>),
+    /// A bundle, by its leases.
+    Ended(Vec<u64>, Result<Vec<Result<(), Failure>>, JobError<Failure>>),
+    Settled(Vec<Answer>, Vec<Result<(), SettleError>>),
     Extended(u64, Result<(), SettleError>),
 }
 
@@ -61,6 +72,8 @@ pub(super) struct Run {
     pub(super) held: HashMap<u64, Held>,
     /// Those whose handler does not run yet, in the order in which they came.
     pub(super) waiting: VecDeque<u64>,
+    /// How many handlers run.
+    pub(super) running: usize,
     /// The suspect that runs, by itself.
     pub(super) alone: Option<u64>,
     /// Whether the last message was a suspect.
@@ -71,7 +84,7 @@ pub(super) struct Run {
     pub(super) reserve_from: Instant,
     /// When a message was last taken.
     pub(super) taken_at: Instant,
-    pub(super) to_settle: Vec<(Token, Settlement)>,
+    pub(super) to_settle: Vec<Answer>,
     /// How many settlements a call under way has.
     pub(super) settling: usize,
     pub(super) settle_from: Instant,
@@ -122,6 +135,7 @@ async fn run(worker: Worker, mut shutdown: ShutdownSignal) -> Result<RunReport, 
         cpu_began: usage::cpu_time(),
         held: HashMap::new(),
         waiting: VecDeque::new(),
+        running: 0,
         alone: None,
         suspected: false,
         events: FuturesUnordered::new(),
@@ -206,9 +220,7 @@ impl Run {
             // What a dropped call has taken goes back.
             self.reserving = None;
             for lease in std::mem::take(&mut self.waiting) {
-                if let Some(held) = self.held.remove(&lease) {
-                    self.to_settle.push((held.delivered.token, Settlement::Release));
-                }
+                self.release(lease);
             }
             if now >= self.cancel_at && !self.cancelled {
                 self.cancelled = true;
@@ -339,17 +351,40 @@ impl Run {
         match event {
             Event::Extended(lease, result) => self.extended(lease, result),
             Event::Settled(settlements, results) => self.settled(settlements, results),
-            Event::Ended(lease, result) => {
-                let Some(held) = self.held.remove(&lease) else { return };
-                self.alone = self.alone.filter(|alone| *alone != lease);
-                if held.stale {
-                    self.report.stale += 1;
-                } else {
-                    let config = &self.worker.config;
-                    let settlement = settlement(config, self.link.random(), &held.delivered, result);
-                    self.to_settle.push((held.delivered.token, settlement));
-                }
+            Event::Ended(leases, result) => self.ended(&leases, result),
+        }
+    }
+
+    /// The handler of a bundle has ended.
+    fn ended(&mut self, leases: &[u64], result: Result<Vec<Result<(), Failure>>, JobError<Failure>>) {
+        self.running -= 1;
+        let failed = |error| JobError::Failed { error, attempts: 1, ended: Ended::Final };
+        let each: Vec<Result<(), JobError<Failure>>> = match result {
+            Ok(answers) if answers.len() == leases.len() => {
+                answers.into_iter().map(|answer| answer.map_err(failed)).collect()
             }
+            Ok(answers) => vec![Err(failed(Failure::of_count(answers.len(), leases.len()))); leases.len()],
+            Err(error) => vec![Err(error); leases.len()],
+        };
+        let bundle = leases.first().copied().unwrap_or_default();
+        for (lease, result) in leases.iter().zip(each) {
+            let Some(held) = self.held.remove(lease) else { continue };
+            self.alone = self.alone.filter(|alone| alone != lease);
+            if held.stale {
+                self.report.stale += 1;
+            } else {
+                let config = &self.worker.config;
+                let settlement = settlement(config, self.link.random(), &held.delivered, result);
+                self.to_settle.push(Answer { token: held.delivered.token, settlement, bundle });
+            }
+        }
+    }
+
+    /// Gives back a message whose handler has not begun.
+    pub(super) fn release(&mut self, lease: u64) {
+        if let Some(held) = self.held.remove(&lease) {
+            let token = held.delivered.token;
+            self.to_settle.push(Answer { token, settlement: Settlement::Release, bundle: lease });
         }
     }
 }

@@ -1,38 +1,41 @@
 //! How a run settles what its handlers have ended with, in groups.
 
 use aqueduct_core::Instant;
-use aqueduct_queue::{Broken, SettleError, Settlement, Token};
+use aqueduct_queue::{Broken, SettleError, Settlement};
 use futures_util::FutureExt;
 
-use super::run::{Event, Run, SETTLE_MAX};
+use super::run::{Answer, Event, Run, SETTLE_MAX};
 
 impl Run {
     pub(super) fn begin_settle(&mut self, now: Instant) {
         if self.to_settle.is_empty() || self.settling > 0 || now < self.settle_from {
             return;
         }
-        let count = self.to_settle.len().min(SETTLE_MAX);
-        let settlements: Vec<_> = self.to_settle.drain(..count).collect();
+        let mut count = self.to_settle.len().min(SETTLE_MAX);
+        // To the end of a bundle.
+        while let (Some(last), Some(next)) = (self.to_settle.get(count - 1), self.to_settle.get(count))
+            && last.bundle == next.bundle
+        {
+            count += 1;
+        }
+        let answers: Vec<Answer> = self.to_settle.drain(..count).collect();
         self.settling = count;
         self.report.settle_calls += 1;
         let queue = self.queue.clone();
         let call = async move {
-            let results = queue.settle(settlements.clone()).await;
-            Event::Settled(settlements, results)
+            let settlements = answers.iter().map(|answer| (answer.token, answer.settlement.clone()));
+            let results = queue.settle(settlements.collect()).await;
+            Event::Settled(answers, results)
         };
         self.events.push(call.boxed());
     }
 
-    pub(super) fn settled(
-        &mut self,
-        settlements: Vec<(Token, Settlement)>,
-        results: Vec<Result<(), SettleError>>,
-    ) {
+    pub(super) fn settled(&mut self, answers: Vec<Answer>, results: Vec<Result<(), SettleError>>) {
         self.settling = 0;
         let mut failed = None;
-        for ((token, settlement), result) in settlements.into_iter().zip(results) {
+        for (answer, result) in answers.into_iter().zip(results) {
             match result {
-                Ok(()) => match settlement {
+                Ok(()) => match answer.settlement {
                     Settlement::Ack => self.report.acked += 1,
                     Settlement::Nack { .. } => self.report.nacked += 1,
                     Settlement::DeadLetter { .. } => self.report.dead_lettered += 1,
@@ -45,7 +48,7 @@ impl Run {
                 }
                 Err(error @ SettleError::Broken(_)) => {
                     failed = Some(error);
-                    self.to_settle.push((token, settlement));
+                    self.to_settle.push(answer);
                 }
                 // Nothing that the worker writes is refused for itself; the message comes again with its lease.
                 Err(SettleError::Publish(_) | SettleError::Invalid(_)) => self.report.unsettled += 1,

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod adaptive;
+mod bundles;
 mod cpu_pool;
 mod full_disk;
 mod io_pool;

@@ -401,7 +401,7 @@ async fn health_is_bad_when_all_slots_hang() {
 }
 
 /// A queue in a file, of messages of which the first was with a process that is gone.
-async fn after_crash(clock: &Clock, messages: u32) -> (tempfile::TempDir, Queue) {
+pub(crate) async fn after_crash(clock: &Clock, messages: u32) -> (tempfile::TempDir, Queue) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("work.queue");
     let open = async || {
