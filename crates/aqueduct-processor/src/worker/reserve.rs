@@ -128,7 +128,7 @@ impl Run {
             && let Some(&lease) = self.waiting.front()
             // Who waits is held.
             && let Some(held) = self.held.get(&lease)
-            && !(held.suspect && !bundle.is_empty())
+            && (!held.suspect || bundle.is_empty())
         {
             if held.delivered.attempt > 1 {
                 if let Some(retries_max) = self.worker.config.limits.retries_max
