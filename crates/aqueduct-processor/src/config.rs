@@ -23,7 +23,7 @@ pub struct Config {
     /// was not needed for [`idle_max`](Self::idle_max). A pool for waiting begins a task for each job and keeps none.
     pub size_min: Option<usize>,
     /// How long a thread beyond `size_min` may find nothing to do. From 1 ms to a week. Default 10 s: a thread costs some
-    /// 50 us to begin and a stack to keep.
+    /// 100 us to begin and a stack to keep.
     pub idle_max: Duration,
     /// The most jobs that the pool has at once, whether they wait for their turn, run, or wait for their next attempt.
     /// From 1 to 10,000,000. Default 10,000, some 5 MB of them.

@@ -14,8 +14,9 @@
 //!   takes no worker. A [`Ticket`] brings the result.
 //! * The threads of a [`CpuPool`] are as many as [`Config::size`], or adapt between [`Config::size_min`] and that: one is
 //!   begun when a job waits and none is free, and ends when there was one too many for [`Config::idle_max`].
-//! * A [`Worker`] runs a handler over the messages of a queue, one by one or in bundles. It reserves what it has slots for, keeps the leases while
-//!   handlers run, and settles by what came of them: done, again after a delay, set aside, or given back.
+//! * A [`Worker`] runs a handler over the messages of a queue, one by one or in bundles. It reserves what it has slots
+//!   for, keeps the leases while handlers run, and settles by what came of them: done, again after a delay, set aside, or
+//!   given back.
 //! * [`CpuPool::map`] and [`IoPool::map`] run a function over the parts of a data set and say where the time went.
 //! * [`Phases`] takes the items of a batch through functions in order, each on a pool, and lets none wait for another.
 //!
@@ -42,8 +43,8 @@
 //! * A future is dropped when its time is over. A thread cannot be: it is asked to end, and after
 //!   [`Config::cancel_grace`] its place is given to a new one, [`Config::abandoned_max`] times at most; then the pool gets
 //!   smaller and [`Pool::health`] says so.
-//! * A worker never has more messages than slots, or than bundles of [`WorkerConfig::bundle_max`] in all of them. Each one that it takes is settled, given back, or counted as stale or
-//!   unsettled. It delivers at least once: a lease is no lock, and [`Work::token`] is the fence.
+//! * A worker never has more messages than slots, or than bundles of [`WorkerConfig::bundle_max`] in all of them. Each one
+//!   that it takes is settled, given back, or counted as stale or unsettled. It delivers at least once: a lease is no lock, and [`Work::token`] is the fence.
 //! * A message that kills its process costs what runs beside it one attempt: on its next one it runs alone ([`Suspects`]),
 //!   until the queue sets it aside.
 //! * A store that fails is asked again, up to every 10 s, for as long as it takes; only its closing ends a worker. Health
@@ -83,8 +84,9 @@
 //!
 //! # Metrics
 //!
-//! [`Metrics`] counts jobs by how they ended and places that were given up, times waits and attempts, and shows how many workers
-//! there are, under a name that you give. [`Pool::figures`], [`WorkerHandle::report`] and [`WorkloadReport`] need no registry.
+//! [`Metrics`] counts jobs by how they ended and places that were given up, times waits and attempts, and shows how many
+//! workers there are, under a name that you give. [`Pool::figures`], [`WorkerHandle::report`] and [`WorkloadReport`] need no
+//! registry.
 //!
 //! # Sources
 //!

@@ -79,9 +79,9 @@ impl Worker {
         Ok(Self::new(queue, config, clock, Hands::cpu(pool, handler)))
     }
 
-    /// A worker whose handler waits and gets several messages at once, up to [`WorkerConfig::bundle_max`]: what there is, and
-    /// it does not wait for more. It answers for each message, in their order, or fails for all of them; a panic, and time
-    /// that is over, is a failure of all. The answers of a bundle are settled in one write.
+    /// A worker whose handler waits and gets several messages at once: what there is, up to
+    /// [`WorkerConfig::bundle_max`], without waiting for more. It answers for each message, in their order, or fails for
+    /// all of them; a panic, and time that is over, is a failure of all. The answers of a bundle are settled in one write.
     ///
     /// # Errors
     ///

@@ -96,7 +96,12 @@ impl<W: Crew> Control for Shared<W> {
             if self.ask_to_end(&mut state, place, Why::Unwanted, now) {
                 return;
             }
-            self.withdraw(&mut state, place, End::Cancelled { abandoned: false })
+            let told = self.withdraw(&mut state, place, End::Cancelled { abandoned: false });
+            // It may have held up those behind it.
+            if let Some(me) = self.me.upgrade() {
+                W::kick(&me, state);
+            }
+            told
         };
         if let Some(told) = told {
             told.now();

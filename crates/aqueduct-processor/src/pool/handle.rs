@@ -60,8 +60,9 @@ impl Pool {
 
     /// Lets another number of jobs run at once, from now on. What runs is finished all the same.
     ///
-    /// Where the number of threads adapts, this is the most. The fewest are [`Config::size_min`](crate::Config::size_min) as before, but never more
-    /// than this; where that is `None`, there are as many threads as this, always.
+    /// Where the number of threads adapts, this is the most. The fewest are
+    /// [`Config::size_min`](crate::Config::size_min) as before, but never more than this; where that is `None`, there are
+    /// as many threads as this, always.
     ///
     /// # Errors
     ///

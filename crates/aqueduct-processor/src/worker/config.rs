@@ -21,7 +21,8 @@ pub struct WorkerConfig {
     /// The most messages that a handler over bundles gets at once. From 1 to 1,000. Default 100. Each slot of the pool is
     /// then one bundle. Not used by a handler over single messages.
     pub bundle_max: usize,
-    /// The time that a handler has for one message, or one bundle. From 1 ms to a week; default none. A lease is not kept for longer.
+    /// The time that a handler has for one message, or one bundle. From 1 ms to a week; default none. A lease is not kept
+    /// for longer.
     pub message_time_max: Option<Duration>,
     /// How long handlers may go on in a drain. From zero to an hour. Default 25 s: supervisors of processes kill after
     /// 30 s.

@@ -106,9 +106,10 @@ impl Worker {
     /// Works until it is asked to drain or to stop, or reaches a limit.
     ///
     /// It reserves what there are free slots for, keeps the leases while handlers run, and settles in groups. While the
-    /// store of the queue fails, it tries again, with growing delays, and [`WorkerHandle::health`](super::WorkerHandle::health) says so. When it is
-    /// asked to drain, it takes nothing new and lets handlers finish for [`WorkerConfig::grace`](super::WorkerConfig::grace); what has not is
-    /// cancelled and given back without an attempt. Asked to stop, it does that at once.
+    /// store of the queue fails, it tries again, with growing delays, and
+    /// [`WorkerHandle::health`](super::WorkerHandle::health) says so. When it is asked to drain, it takes nothing new and
+    /// lets handlers finish for [`WorkerConfig::grace`](super::WorkerConfig::grace); what has not is cancelled and given
+    /// back without an attempt. Asked to stop, it does that at once.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use aqueduct_core::{Clock, ErrorClass};
 use aqueduct_processor::{Config, StartError, Work, Worker, WorkerConfig};
-use aqueduct_queue::{Message, Queue, State};
+use aqueduct_queue::{Message, Priority, Queue, Settlement, State, Token};
 use tokio::sync::Semaphore;
 
 use crate::worker::{Running, after_crash, config, pass, queue};
@@ -22,6 +22,7 @@ fn number(work: &Work) -> u32 {
 /// Notes the size of each bundle and holds it until it is let go.
 struct Gated {
     sizes: Arc<Mutex<Vec<usize>>>,
+    tokens: Arc<Mutex<Vec<Token>>>,
     gate: Arc<Semaphore>,
     running: Running,
 }
@@ -29,22 +30,25 @@ struct Gated {
 fn gated(queue: &Queue, config: WorkerConfig, clock: Clock) -> Gated {
     let (sizes, gate) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(0)));
     let (note, wait) = (Arc::clone(&sizes), Arc::clone(&gate));
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    let leases = Arc::clone(&tokens);
     let worker = Worker::io_bundles(queue.clone(), config, clock, move |works: Vec<Work>| {
         note.lock().unwrap().push(works.len());
+        leases.lock().unwrap().extend(works.iter().map(Work::token));
         let wait = Arc::clone(&wait);
         async move {
             wait.acquire().await.unwrap().forget();
             Ok(works.iter().map(|_| Ok::<_, Fault>(())).collect())
         }
     });
-    Gated { sizes, gate, running: Running::begin(worker.unwrap()) }
+    Gated { sizes, tokens, gate, running: Running::begin(worker.unwrap()) }
 }
 
 #[tokio::test]
 async fn a_bundle_is_what_there_is_up_to_its_most_and_no_more_are_taken_than_slots_hold() {
     let (clock, _time) = manual();
     let queue = queue(&clock, 75).await;
-    let Gated { sizes, gate, running } = gated(&queue, bundles(2, 30), clock);
+    let Gated { sizes, gate, running, .. } = gated(&queue, bundles(2, 30), clock);
     until(|| running.handle.report().pool.running == 2).await;
     let depth = queue.depth().await.unwrap();
     assert_eq!((depth.leased, depth.ready), (60, 15));
@@ -132,7 +136,7 @@ async fn a_drain_gives_a_bundle_that_is_not_done_back_without_an_attempt() {
 async fn a_suspect_is_a_bundle_by_itself() {
     let (clock, _time) = manual();
     let (_folder, queue) = after_crash(&clock, 5).await;
-    let Gated { sizes, gate, running } = gated(&queue, bundles(2, 10), clock);
+    let Gated { sizes, gate, running, .. } = gated(&queue, bundles(2, 10), clock);
     let report = || running.handle.report();
     until(|| (report().pool.running, report().released) == (1, 4)).await;
     gate.add_permits(2);
@@ -141,25 +145,38 @@ async fn a_suspect_is_a_bundle_by_itself() {
     running.drain().await;
 }
 
-/// The one who has it now settles it; the others of the bundle are this worker's.
+#[tokio::test]
+async fn a_suspect_ends_the_bundle_before_it() {
+    let (clock, _time) = manual();
+    let (_folder, queue) = after_crash(&clock, 1).await;
+    for urgent in ["7", "8", "9"] {
+        queue.publish(Message::new(urgent).with_priority(Priority::High)).await.unwrap();
+    }
+    let Gated { sizes, gate, running, .. } = gated(&queue, bundles(2, 10), clock);
+    gate.add_permits(2);
+    until(|| running.handle.report().acked == 4).await;
+    assert_eq!(*sizes.lock().unwrap(), [3, 1]);
+    running.drain().await;
+}
+
 #[tokio::test]
 async fn a_message_that_is_somebody_elses_takes_its_bundle_not_with_it() {
     let (clock, time) = manual();
     let queue = queue(&clock, 3).await;
-    let Gated { gate, running, .. } = gated(&queue, bundles(1, 10), clock);
+    let Gated { tokens, gate, running, .. } = gated(&queue, bundles(1, 10), clock);
     until(|| running.handle.report().pool.running == 1).await;
-    // All at once, so that no lease is extended in time.
-    time.advance(SECOND * 4);
-    let other = queue.try_reserve().await.unwrap().unwrap();
+    until(|| tokens.lock().unwrap().len() == 3).await;
+    // Somebody else settles it; the worker learns that when it extends the lease.
+    let lost = tokens.lock().unwrap()[1];
+    assert_eq!(queue.settle(vec![(lost, Settlement::Ack)]).await, [Ok(())]);
+    time.advance(SECOND);
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    gate.add_permits(10);
-    until(|| running.handle.report().stale > 0).await;
-    other.ack().await.unwrap();
+    gate.add_permits(1);
     pass(&time, || running.handle.report().acked == 2).await;
     let report = running.drain().await;
-    assert_eq!((report.unsettled, report.taken), (0, report.stale + 2));
+    assert_eq!((report.taken, report.stale, report.released), (3, 1, 0));
 }
 
 #[tokio::test]

@@ -466,3 +466,19 @@ async fn a_setting_that_cannot_be_is_named() {
 fn a_pool_outside_of_a_runtime_is_refused() {
     assert!(matches!(Pool::io(sized(1), Clock::system()), Err(StartError::NoRuntime)));
 }
+
+#[tokio::test]
+async fn a_job_that_waits_for_bytes_and_is_cancelled_holds_nobody_up_any_more() {
+    let pool = Pool::io(Config { bytes_max: 100, ..sized(4) }, Clock::system()).unwrap();
+    let never = |_: _| std::future::pending::<Result<(), Fault>>();
+    let _runs = pool.try_submit(Job::default().with_bytes(60), never).unwrap();
+    let large = pool.try_submit(Job::default().with_bytes(90), never).unwrap();
+    let small = pool.try_submit(Job::default().with_bytes(10), |_| async { Ok::<_, Fault>(1) }).unwrap();
+    // The keeper has had its first look, and has no reason for another.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((pool.figures().running, pool.figures().waiting), (1, 2));
+    large.cancel();
+    assert_eq!(small.await, Ok(1));
+}

@@ -9,7 +9,6 @@ use aqueduct_retry::Ended;
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
 
-use crate::worker::pass;
 use crate::{FINAL, Fault, PASSING, SECOND, manual, sized, until};
 
 fn pools(clock: &Clock) -> (CpuPool, IoPool) {
@@ -135,7 +134,10 @@ async fn a_phase_has_the_retries_of_its_pool_and_the_deadline_of_its_job() {
         })
         .unwrap();
     let run = tokio::spawn(async move { phases.run_all(vec![1, 2], ShutdownSignal::never()).await });
-    pass(&time, || run.is_finished()).await;
+    until(|| cpu.figures().delayed == 2).await;
+    time.advance(SECOND);
+    until(|| (io.figures().done, io.figures().running) == (1, 1)).await;
+    time.advance(SECOND * 3);
     let done = run.await.unwrap();
     let late =
         PhaseError { phase: "in time".into(), error: JobError::Late { attempts: 1, abandoned: false } };
@@ -143,7 +145,7 @@ async fn a_phase_has_the_retries_of_its_pool_and_the_deadline_of_its_job() {
     let [again, in_time] = &*done.report.phases else { panic!("{:?}", done.report) };
     assert_eq!((again.items, again.errors, again.retries), (2, 2, 2));
     assert_eq!((in_time.items, in_time.errors, in_time.retries), (2, 1, 0));
-    assert!(in_time.busy >= SECOND * 3 && done.report.total >= SECOND * 4, "{:?}", done.report);
+    assert_eq!((in_time.busy, done.report.total), (SECOND * 3, SECOND * 4));
 }
 
 /// Phases of which the second one holds every item until it is let go. Four items may be between them.
