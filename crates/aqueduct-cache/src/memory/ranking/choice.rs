@@ -57,8 +57,18 @@ impl Lately {
 /// choice follows each phase of a program when it is over.
 const KEPT: f64 = 0.98;
 
-/// The share of requests that another window must have hit more. A change costs hits itself.
+/// The share of requests that one window must have hit more than a smaller one to be clearly better. A change costs hits itself.
 const CLEARLY: f64 = 0.015;
+
+/// A smaller one must have hit so many times that more than a larger one. A large window is close to LRU, than which nothing may
+/// be much worse, and the sample is off by a point where a cache has seen few requests for each entry.
+const TO_SMALLER: f64 = 2.0;
+
+/// Windows that differ by so much or more are held to all of that. Those that are nearer to each other hit and miss the same
+/// requests for the most part, so that less is no chance, and a change between them moves less:
+const APART: f64 = 0.25;
+/// the smallest ones, of which the next is only 0.04 larger, still to a third.
+const APART_MIN: f64 = 0.05;
 
 /// The same for a moment: half of it is forgotten in three rounds,
 const MOMENT: f64 = 0.8;
@@ -115,15 +125,23 @@ impl Counted {
             self.each(|lately| lately.long = lately.moment);
         }
         let best = self.best(|lately| lately.long);
-        let ahead = self.hits[best].long - self.hits[self.current].long;
-        if ahead > CLEARLY * self.asked.long {
-            self.current = best;
-        }
+        // The nearest of those that are as good for all that is known, which is the current one where that is among them. Who
+        // jumped to the best each time would lose more on the way than is between them, and chance says who is the best.
+        let nearest = (0..SHARES.len())
+            .filter(|&at| !self.is_clearly_better(best, at))
+            .min_by_key(|at| at.abs_diff(self.current));
+        self.current = nearest.unwrap_or(best);
         self.each(|lately| {
             lately.long *= KEPT;
             lately.moment *= MOMENT;
         });
         self.added = 0;
+    }
+
+    fn is_clearly_better(&self, best: usize, other: usize) -> bool {
+        let apart = ((SHARES[best] - SHARES[other]).abs() + APART_MIN).min(APART) / APART;
+        let clearly = if best < other { CLEARLY * TO_SMALLER } else { CLEARLY };
+        self.hits[best].long - self.hits[other].long > clearly * apart * self.asked.long
     }
 
     /// Who has most, and the current one of those that have.
@@ -142,3 +160,6 @@ impl Counted {
         self.hits.iter_mut().for_each(change);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,10 @@ const CHANCE: u32 = 128;
 /// bound passes by all that are done with, and takes those that have just come and are still to be asked for.
 const PASSED_MAX: usize = 4;
 
+/// So many entries leave the window at most when one comes in. A window that has become smaller gives up the others as more
+/// come, and nobody waits for all of them.
+const MOVED_MAX: usize = 4;
+
 impl TinyLfu {
     pub(crate) fn new(capacity: u64, share: f64) -> Self {
         Self { capacity, share, sketch: Sketch::new(), compared: 0 }
@@ -53,7 +57,10 @@ impl TinyLfu {
     /// Makes room in the window.
     pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, weight: u32) -> u8 {
         self.sketch.fit(nodes.len() + 1);
-        while nodes.list_weight(WINDOW) + u64::from(weight) > self.window() {
+        for _ in 0..MOVED_MAX {
+            if nodes.list_weight(WINDOW) + u64::from(weight) <= self.window() {
+                break;
+            }
             let Some(at) = self.passing(nodes, WINDOW) else { break };
             nodes.put_in_front(at, PROBATION);
         }
@@ -63,9 +70,11 @@ impl TinyLfu {
     /// Who leaves for something of this weight. O(1) in the long run: each entry that is passed was asked for.
     pub(crate) fn victim<T>(&mut self, nodes: &mut Nodes<T>, weight: u64) -> Option<u32> {
         if nodes.list_weight(WINDOW) + weight <= self.window() {
-            return self.rest_victim(nodes).or_else(|| self.passing(nodes, WINDOW));
+            // What is asked for goes along into a window that has become larger, as if it had been there all the time. Else it
+            // would leave with the rest, before entries of the window that nobody asked for.
+            return self.rest_victim(nodes, WINDOW).or_else(|| self.passing(nodes, WINDOW));
         }
-        let (candidate, victim) = (self.passing(nodes, WINDOW), self.rest_victim(nodes));
+        let (candidate, victim) = (self.passing(nodes, WINDOW), self.rest_victim(nodes, PROTECTED));
         let (Some(candidate), Some(victim)) = (candidate, victim) else { return candidate.or(victim) };
         if !self.wins(nodes, candidate, victim) {
             return Some(candidate);
@@ -115,10 +124,16 @@ impl TinyLfu {
         nodes.tail(list)
     }
 
-    fn rest_victim<T>(&mut self, nodes: &mut Nodes<T>) -> Option<u32> {
+    /// Who leaves the rest next. What was asked for goes to the front of the list that is given, of the window only while there
+    /// is room in it.
+    fn rest_victim<T>(&mut self, nodes: &mut Nodes<T>, asked_for: u8) -> Option<u32> {
         while let Some(at) = nodes.tail(PROBATION) {
             if !self.note(nodes, at) {
                 return Some(at);
+            }
+            if asked_for == WINDOW && nodes.list_weight(WINDOW) < self.window() {
+                nodes.put_in_front(at, WINDOW);
+                continue;
             }
             nodes.put_in_front(at, PROTECTED);
             while nodes.list_weight(PROTECTED) > self.protected() {
@@ -136,3 +151,6 @@ impl TinyLfu {
         touched > 0
     }
 }
+
+#[cfg(test)]
+mod tests;
