@@ -27,7 +27,7 @@
 //! you: new entries go through a window, and what leaves the window stays only if it was asked for more often than who would leave
 //! instead. A small window serves what is popular, and loops and scans that are larger than the cache; a large one serves what is
 //! asked for soon or never. Eight miniatures, small caches of hashes beside the real one, try as many sizes on a sample of the
-//! keys, and the window gets the size that serves best.
+//! keys, and the window goes towards the size that serves best. They rest where nothing has been evicted for long.
 //!
 //! # Guarantees and limits
 //!

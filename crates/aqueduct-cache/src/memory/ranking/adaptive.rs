@@ -71,6 +71,9 @@ impl Adaptive {
     }
 
     pub(crate) fn victim<T>(&mut self, nodes: &mut Nodes<T>, weight: u64) -> Option<u32> {
+        if let Some(chooser) = &mut self.chooser {
+            chooser.quiet = 0;
+        }
         self.main.victim(nodes, weight)
     }
 
@@ -92,8 +95,10 @@ impl Adaptive {
 ///
 /// Miniatures, small caches beside the real one, one for each size that the window may have, see the same requests; each sees only
 /// those of a sample of the keys, and is smaller by as much, so that it has about the hit ratio that the whole cache would have
-/// (Waldspurger et al., "Cache Modeling and Optimization using Miniature Simulations", USENIX ATC 2017). After two requests
-/// for each entry the window becomes the one that scored best, if it did so clearly.
+/// (Waldspurger et al., "Cache Modeling and Optimization using Miniature Simulations", USENIX ATC 2017). After a request for
+/// each entry the window goes towards the one that scored best, if it did so clearly.
+///
+/// Where nothing is evicted for long no window is better than another, and the miniatures rest until something is.
 ///
 /// Where the window is everything it is a clock, and so no worse than LRU; where it is a hundredth it withstands loops
 /// and scans. Caffeine climbs from where it is instead, which needs no other caches, and stays on the nearest hill.
@@ -103,8 +108,10 @@ struct Chooser {
     sampled: u64,
     /// Which of the keys are.
     seed: u64,
-    /// Requests until the window is chosen anew.
+    /// Requests until the window is chosen anew: a round has one for each entry.
     left: usize,
+    /// Rounds since something was evicted; [`RESTS_AFTER`] at most.
+    quiet: u32,
     capacity: u64,
     /// How many entries there may be, as far as is known of their weights.
     entries: usize,
@@ -125,8 +132,9 @@ const SAMPLED_MAX: u64 = 64;
 /// of them to stay in the processor's caches.
 const MINIATURE_ENTRIES_MAX: usize = 2_048;
 
-/// Requests for each entry between choices.
-const ROUND: usize = 2;
+/// After so many rounds without an eviction the miniatures rest. A cache that is being filled is not at rest: with 88 hits of
+/// 100 requests it is full after eight rounds.
+const RESTS_AFTER: u32 = 8;
 
 /// So many entries tell how heavy one is.
 const WEIGHED: usize = 128;
@@ -138,6 +146,7 @@ impl Chooser {
             sampled: SAMPLED_MIN,
             seed,
             left: 0,
+            quiet: 0,
             capacity,
             entries,
             miniatures: Vec::new(),
@@ -158,6 +167,9 @@ impl Chooser {
 
     #[inline]
     fn seen<T>(&mut self, nodes: &Nodes<T>, hash: u32, choice: &Choice) {
+        if self.quiet >= RESTS_AFTER {
+            return;
+        }
         if (spread(hash) ^ self.seed) >> 20 & (self.sampled - 1) == 0 {
             self.ask(hash);
         }
@@ -171,7 +183,7 @@ impl Chooser {
     #[inline(never)]
     fn end_round<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) {
         choice.add(&std::mem::take(&mut self.counts));
-        self.left = self.round();
+        (self.left, self.quiet) = (self.entries, self.quiet + 1);
         self.weigh(nodes, choice);
     }
 
@@ -182,10 +194,6 @@ impl Chooser {
         for (miniature, hits) in self.miniatures.iter_mut().zip(&mut self.counts.hits) {
             *hits += u32::from(miniature.ask(hash));
         }
-    }
-
-    fn round(&self) -> usize {
-        self.entries.saturating_mul(ROUND)
     }
 
     /// Guesses anew how many entries there may be, and begins again if that is far from what was thought.
@@ -208,7 +216,7 @@ impl Chooser {
         }
         let entries = usize::try_from(self.entries as u64 / self.sampled).unwrap_or(usize::MAX).max(1);
         self.miniatures = SHARES.iter().map(|&share| Miniature::new(entries, share)).collect();
-        (self.counts, self.left) = (Counts::default(), self.round());
+        (self.counts, self.left) = (Counts::default(), self.entries);
         choice.forget();
     }
 }
@@ -250,3 +258,6 @@ impl Miniature {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,9 +53,9 @@ impl Lately {
     }
 }
 
-/// What a round weighs against the next: half of it is forgotten in 34 rounds. What was seen long ago must count, or the
+/// What a round weighs against the next: half of it is forgotten in 69 rounds. What was seen long ago must count, or the
 /// choice follows each phase of a program when it is over.
-const KEPT: f64 = 0.98;
+const KEPT: f64 = 0.99;
 
 /// The share of requests that one window must have hit more than a smaller one to be clearly better. A change costs hits itself.
 const CLEARLY: f64 = 0.015;
@@ -70,8 +70,8 @@ const APART: f64 = 0.25;
 /// the smallest ones, of which the next is only 0.04 larger, still to a third.
 const APART_MIN: f64 = 0.05;
 
-/// The same for a moment: half of it is forgotten in three rounds,
-const MOMENT: f64 = 0.8;
+/// The same for a moment: half of it is forgotten in seven rounds,
+const MOMENT: f64 = 0.9;
 /// and who is better by so much in it is so since the requests have become others: what was before counts no more.
 const BY_FAR: f64 = 0.1;
 
