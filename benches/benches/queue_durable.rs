@@ -29,7 +29,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const CALLERS: usize = 64;
 const BODY: usize = 256;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 11;
 const ROUND: Duration = Duration::from_secs(2);
 const PENDING: [u64; 2] = [1_000_000, 10_000_000];
 

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::contract::{Backend, Depth, Pause, Peeked, Pressure, Reserve, State as MessageState, TenantShare};
 use crate::error::{AdminError, Broken, DeclareError, PublishError, ReserveError, SettleError};
 use crate::index::Tick;
-use crate::log::{Change, Log, WRITES_MAX, Write};
+use crate::log::{self, Change, Log, Tell, WRITES_MAX, Write};
 use crate::message::{Delivered, Message, MessageId, Receipt, Settlement, Token};
 
 pub(crate) use restore::Restoring;
@@ -110,7 +110,8 @@ impl Broker {
     ) -> Pending<T> {
         let (answer, pending) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
-        let done = move |result: Result<(), Broken>| {
+        let runtime = log::runtime();
+        let done = move |result: Result<(), Broken>| -> Tell {
             let now = shared.now();
             let mut state = shared.lock();
             let result = match result {
@@ -122,8 +123,11 @@ impl Broker {
             };
             drop(state);
             drop(permit);
-            // Nobody waits any more where the caller was dropped; it happened all the same.
-            let _ = answer.send(result);
+            let tell = move || {
+                // Nobody waits any more where the caller was dropped; it happened all the same.
+                let _ = answer.send(result);
+            };
+            Tell::new(tell, runtime)
         };
         self.log.submit(Write { changes, done: Box::new(done) });
         Pending(pending)

@@ -4,6 +4,7 @@
 
 mod memory;
 pub(crate) mod redb;
+mod tell;
 
 use aqueduct_core::Timestamp;
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::error::Broken;
 use crate::message::{MessageId, Priority};
 
 pub(crate) use memory::MemoryLog;
+pub(crate) use tell::{Tell, runtime, tell_all};
 
 /// The number of a group in its store, for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,8 +83,12 @@ pub(crate) const WRITES_MAX: usize = 4096;
 pub(crate) struct Write {
     pub(crate) changes: Vec<Change>,
     /// Called by the log, once.
-    pub(crate) done: Box<dyn FnOnce(Result<(), Broken>) + Send>,
+    pub(crate) done: Done,
 }
+
+/// The end of a write. It gives what tells its caller, which the log calls when all writes of the same sync have ended:
+/// callers that are told earlier come again, and fight with the other ends for the index.
+pub(crate) type Done = Box<dyn FnOnce(Result<(), Broken>) -> Tell + Send>;
 
 impl std::fmt::Debug for Write {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

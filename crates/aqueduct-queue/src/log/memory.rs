@@ -35,7 +35,7 @@ impl Log for MemoryLog {
             }
         }
         drop(bodies);
-        (write.done)(Ok(()));
+        (write.done)(Ok(())).now();
     }
 
     fn at_hand(&self, id: MessageId) -> Option<Body> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aqueduct_core::Timestamp;
-use aqueduct_queue::{Config, DeadCause, OpenError, Pattern, Pause, Priority, Queues, State};
+use aqueduct_queue::{Config, DeadCause, Message, OpenError, Pattern, Pause, Priority, Queues, State};
 
 use crate::store::{Kind, SECOND, Store, drain, message, publish, take, text};
 
@@ -133,4 +133,39 @@ async fn a_file_has_one_owner_and_says_so() {
     assert!(error.to_string().ends_with("is in use by another process; one process owns a file of queues"));
     store.queues.close().await.unwrap();
     Queues::open(&path).unwrap();
+}
+
+/// Callers of one runtime are told by a task of it; those of another one, and of one that has ended, are not its concern.
+#[test]
+fn callers_of_several_runtimes_are_all_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let queues = Queues::open(folder.path().join("queues.redb")).unwrap();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let alone = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let queue = alone.block_on(queues.declare("work", Config::default())).unwrap();
+    let publish = |runtime: &tokio::runtime::Runtime| {
+        let callers: Vec<_> = (0..16)
+            .map(|caller: u32| {
+                let queue = queue.clone();
+                runtime.spawn(async move {
+                    for number in 0..20 {
+                        queue.publish(Message::new(format!("{caller} {number}"))).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        runtime.block_on(async {
+            for caller in callers {
+                caller.await.unwrap();
+            }
+        });
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| publish(&runtime()));
+        scope.spawn(|| publish(&runtime()));
+        publish(&alone);
+    });
+    // Both are gone by now.
+    publish(&runtime());
+    assert_eq!(alone.block_on(queue.depth()).unwrap().ready, 4 * 16 * 20);
 }

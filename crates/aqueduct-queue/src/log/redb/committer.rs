@@ -8,8 +8,10 @@ use crossbeam_channel::Receiver;
 use redb::Database;
 
 use crate::error::Broken;
+use crate::log::{Done, tell_all};
 
 use super::Shared;
+use super::company::Company;
 use super::failure::{Failure, caught};
 use super::record::Meta;
 use super::tables::{self, Row};
@@ -18,13 +20,8 @@ use super::tables::{self, Row};
 pub(super) struct Pending {
     pub(super) rows: Vec<Row>,
     pub(super) bytes: usize,
-    pub(super) done: Box<dyn FnOnce(Result<(), Broken>) + Send>,
+    pub(super) done: Done,
 }
-
-/// The most changes and bytes that one commit takes on. More would make all of them wait for the slowest, and hold more
-/// in memory, and is no faster: the cost of the sync is spread thin by then.
-const CHANGES_MAX: usize = 4096;
-const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Above this size redb writes what it needs to open a file quickly after a crash with each commit, which makes a
 /// commit about 1.8 times as slow. Below, it looks at the whole file instead, a second for a gibibyte.
@@ -49,18 +46,13 @@ pub(super) struct Committer {
 impl Committer {
     /// Writes until nobody can hand in anything more, then closes the file.
     pub(super) fn run(mut self, queue: &Receiver<Pending>) {
-        // No timer: the first write of a quiet store is written at once, and what comes while it is synced is the next
-        // commit.
+        // The first write of a quiet store is written at once, and what comes while it is synced is the next commit.
+        let mut company = Company::default();
         while let Ok(first) = queue.recv() {
-            let (mut changes, mut bytes) = (first.rows.len(), first.bytes);
-            let mut writes = vec![first];
-            while changes < CHANGES_MAX && bytes < BYTES_MAX {
-                let Ok(write) = queue.try_recv() else { break };
-                changes += write.rows.len();
-                bytes += write.bytes;
-                writes.push(write);
-            }
+            let writes = company.gather(first, queue);
+            let told = writes.len();
             self.write(writes);
+            company.told(told, queue.len());
         }
         self.shared.close_file();
     }
@@ -78,10 +70,9 @@ impl Committer {
                 self.shared.break_with("a write beside", Failure::from(error).text().to_owned());
             }
         }
-        for write in writes {
-            // A caller that panics must not take the others with it.
-            let _ = catch_unwind(AssertUnwindSafe(|| (write.done)(result.clone())));
-        }
+        // A caller that panics must not take the others with it.
+        let end = |write: Pending| catch_unwind(AssertUnwindSafe(|| (write.done)(result.clone()))).ok();
+        tell_all(writes.into_iter().filter_map(end).collect());
     }
 
     fn commit(&mut self, writes: &[Pending]) -> Result<(), Broken> {

@@ -18,7 +18,7 @@ use super::committer::LARGE_BYTES;
 use super::{RedbLog, record};
 use crate::contract::{Dead, DeadCause};
 use crate::error::{Broken, OpenError};
-use crate::log::{Body, Change, Found, Group, GroupId, Head, Log, ReadError, Write};
+use crate::log::{Body, Change, Done, Found, Group, GroupId, Head, Log, ReadError, Tell, Write};
 use crate::message::{MessageId, Priority};
 
 /// When a test begins: 2026-01-01.
@@ -78,7 +78,9 @@ fn open(path: &Path) -> (RedbLog, Loaded) {
 /// Hands in a write and gives where its end is told.
 fn hand_in(log: &RedbLog, changes: Vec<Change>) -> crossbeam_channel::Receiver<Result<(), Broken>> {
     let (tell, told) = crossbeam_channel::bounded(1);
-    log.submit(Write { changes, done: Box::new(move |result| tell.send(result).expect("somebody waits")) });
+    let done: Done =
+        Box::new(move |result| Tell::new(move || tell.send(result).expect("somebody waits"), None));
+    log.submit(Write { changes, done });
     told
 }
 

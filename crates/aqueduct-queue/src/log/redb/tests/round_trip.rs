@@ -58,7 +58,7 @@ fn writes_of_many_threads_are_all_there_and_done_in_their_order() {
         let tell = tell.clone();
         let done = Box::new(move |result: Result<(), Broken>| {
             result.expect("written");
-            tell.send(id).expect("there is room");
+            Tell::new(move || tell.send(id).expect("there is room"), None)
         });
         log.submit(Write { changes: vec![insert(id)], done });
     }
@@ -209,7 +209,7 @@ fn the_end_of_a_write_may_be_the_last_to_let_go() {
     let done = Box::new(move |result| {
         may_go.recv().expect_err("the other one has let go");
         drop(last);
-        tell.send(result).expect("somebody waits");
+        Tell::new(move || tell.send(result).expect("somebody waits"), None)
     });
     log.submit(Write { changes: vec![insert(1)], done });
     drop(log);
