@@ -13,9 +13,8 @@
 //! messages. Printed is the middle rate of ours over the middle rate of theirs, and the ratios of single rounds.
 //!
 //! A good answer is 10 or more for publishing, and a line that has less says so. What fails the process is less than 4:
-//! the ratio moves with what else the machine does, presumably since ours needs a processor where theirs wait for the
-//! disk. Four runs on two cores that others used at the same time had 14 to 21, 5 to 12, 7 to 11, 5 to 13. A cycle (publish,
-//! reserve, acknowledge) is told without a bound, as nobody asked for one.
+//! the ratio moves with what else the machine does. A cycle (publish, reserve, acknowledge) is told without a bound, as
+//! nobody asked for one.
 
 #[cfg(feature = "rustqueue")]
 mod rustqueue;
