@@ -17,8 +17,8 @@
 //!
 //! # What it costs
 //!
-//! A commit is one sync, however many writes are in it; it waits 100 us at most for each of those who were just told and tend to come
-//! back, and ever more rarely where they do not. Opening reads all heads and, up to [`LARGE_BYTES`], the whole
+//! A commit is one sync, however many writes are in it; it waits 200 us at most for those who were just told and tend to come back,
+//! and ever more rarely where they do not. Opening reads all heads and, up to [`LARGE_BYTES`], the whole
 //! file. What is free in it is used again; closing cuts off what is free at its end, and an opening that finds little in
 //! a large file makes it small.
 

@@ -49,7 +49,7 @@ impl Committer {
         // The first write of a quiet store is written at once, and what comes while it is synced is the next commit.
         let mut company = Company::default();
         while let Ok(first) = queue.recv() {
-            let writes = company.gather(first, queue);
+            let writes = company.gather(first, queue, &self.clock);
             let told = writes.len();
             self.write(writes);
             company.told(told, queue.len());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aqueduct_core::Clock;
 use crossbeam_channel::{Receiver, TryRecvError};
 
 use super::committer::Pending;
@@ -13,10 +14,8 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Who is expected in the next commit. Callers that were just told tend to come back at once, all of them: a commit that
 /// begins with the first of them makes the others wait for two.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Company {
-    /// How long the next one of those that are expected may take.
-    patience: Duration,
     /// How many were told at the end of the last commit, or were waiting by then.
     expected: usize,
     /// Commits since they last came in time, as a power of two, and how many are still not to wait for anybody.
@@ -24,104 +23,99 @@ pub(super) struct Company {
     skips: u32,
 }
 
-/// About half a sync of a fast disk.
-const PATIENCE: Duration = Duration::from_micros(100);
+/// How long a commit waits for all that are expected. About a sync of a fast disk.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// At most so many powers of two.
 const FAILURES_MAX: u32 = 8;
 
-impl Default for Company {
-    fn default() -> Self {
-        Self { patience: PATIENCE, expected: 0, failures: 0, skips: 0 }
-    }
-}
-
 impl Company {
     /// The first write, what waits behind it, and those that are expected.
-    pub(super) fn gather(&mut self, first: Pending, queue: &Receiver<Pending>) -> Vec<Pending> {
+    pub(super) fn gather(
+        &mut self,
+        first: Pending,
+        queue: &Receiver<Pending>,
+        clock: &Clock,
+    ) -> Vec<Pending> {
         let (mut changes, mut bytes) = (first.rows.len(), first.bytes);
         let mut writes = vec![first];
-        let waits = self.skips == 0;
-        self.skips = self.skips.saturating_sub(1);
+        // Known only where somebody is waited for.
+        let mut until = None;
         while changes < CHANGES_MAX && bytes < BYTES_MAX {
             let next = match queue.try_recv() {
-                Err(TryRecvError::Empty) if waits && writes.len() < self.expected => {
-                    queue.recv_timeout(self.patience).map_err(|_| self.fail())
+                Err(TryRecvError::Empty) if self.waits(writes.len()) => {
+                    let now = clock.now();
+                    let until = *until.get_or_insert_with(|| now.after(PATIENCE));
+                    queue.recv_timeout(until.since(now)).ok()
                 }
-                next => next.map_err(|_| ()),
+                next => next.ok(),
             };
-            let Ok(write) = next else { break };
+            let Some(write) = next else { break };
             changes += write.rows.len();
             bytes += write.bytes;
             writes.push(write);
         }
-        if writes.len() >= self.expected {
-            self.failures = 0;
-        }
+        self.end(writes.len());
         writes
-    }
-
-    fn fail(&mut self) {
-        self.skips = 1 << self.failures;
-        self.failures = FAILURES_MAX.min(self.failures + 1);
     }
 
     /// So many were told, and so many are waiting already.
     pub(super) fn told(&mut self, told: usize, waiting: usize) {
         self.expected = told + waiting;
     }
+
+    /// Whether a commit that has so many waits for one more.
+    fn waits(&self, has: usize) -> bool {
+        self.skips == 0 && has < self.expected
+    }
+
+    fn end(&mut self, has: usize) {
+        if has >= self.expected {
+            self.failures = 0;
+        } else if self.skips > 0 {
+            self.skips -= 1;
+        } else {
+            self.skips = 1 << self.failures;
+            self.failures = FAILURES_MAX.min(self.failures + 1);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::log::Tell;
 
-    fn write() -> Pending {
-        Pending { rows: Vec::new(), bytes: 0, done: Box::new(|_| Tell::new(|| (), None)) }
+    /// How many come of those for whom a commit waits, of so many at most. It has one already.
+    fn commit(company: &mut Company, comes: usize) -> usize {
+        let came = (1..=comes).take_while(|came| company.waits(*came)).count();
+        company.end(1 + came);
+        came
     }
 
     #[test]
-    fn those_who_were_told_are_waited_for_and_no_others() {
-        let (sender, queue) = crossbeam_channel::bounded(4);
-        let mut company = Company { patience: Duration::from_secs(60), ..Company::default() };
-        assert_eq!(company.gather(write(), &queue).len(), 1);
-        company.told(1, 2);
-        // The third comes in its own time.
-        sender.send(write()).expect("somebody takes it");
-        let late = std::thread::spawn({
-            let (sender, queue) = (sender.clone(), queue.clone());
-            move || {
-                while !queue.is_empty() {
-                    std::thread::yield_now();
-                }
-                sender.send(write()).expect("somebody takes it");
-            }
-        });
-        assert_eq!(company.gather(write(), &queue).len(), 3);
-        late.join().expect("it ends");
-        assert_eq!((company.failures, company.skips), (0, 0));
+    fn a_commit_waits_for_those_who_are_expected_and_for_no_others() {
+        let mut company = Company::default();
+        assert_eq!(commit(&mut company, 9), 0);
+        company.told(1, 0);
+        assert_eq!(commit(&mut company, 9), 0);
+        company.told(3, 2);
+        assert_eq!(commit(&mut company, 9), 4);
     }
 
     #[test]
     fn who_stays_away_is_waited_for_ever_more_rarely() {
-        let (_sender, queue) = crossbeam_channel::bounded(4);
         let mut company = Company::default();
-        let mut waits = Vec::new();
-        for commit in 0..1_000 {
-            company.told(1, 1);
-            let waited = company.skips == 0;
-            assert_eq!(company.gather(write(), &queue).len(), 1);
-            if waited {
-                waits.push(commit);
-            }
-        }
+        company.told(1, 1);
+        let waits: Vec<_> = (0..1_000)
+            .filter(|_| {
+                let waits = company.waits(1);
+                company.end(1);
+                waits
+            })
+            .collect();
         assert_eq!(waits, [0, 2, 5, 10, 19, 36, 69, 134, 263, 520, 777]);
-        // One that comes makes it worth the wait again.
-        company.told(1, 0);
-        company.gather(write(), &queue);
+        // When they come while nobody waits, it is worth the wait again.
+        company.end(2);
         assert_eq!(company.failures, 0);
     }
 }
