@@ -26,8 +26,7 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             self.counts.hit(source);
             return Ok(held.value);
         }
-        let seat = self.flights.board(key);
-        let turn = seat.turn().await;
+        let turn = self.flights.turn(key).await;
         if let Some(landed) = turn.outcome() {
             if landed.is_found {
                 // It is in memory by now.
@@ -38,7 +37,6 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
             }
             return landed.outcome;
         }
-        turn.lead();
         let stale = match self.look(key).await {
             Found::Fresh(held, source) => {
                 self.counts.hit(source);
@@ -65,12 +63,10 @@ impl<V: Clone + Send + Sync + 'static> Inner<V> {
     /// Loads a value that nobody waits for. A load that fails leaves what is there as it is, to be tried again when half of the
     /// time that is left is over.
     pub(crate) async fn load_ahead(&self, key: &[u8], load: impl Future<Output = Loaded<V>>) {
-        let seat = self.flights.board(key);
-        let turn = seat.turn().await;
+        let turn = self.flights.turn(key).await;
         if turn.outcome().is_some() {
             return;
         }
-        turn.lead();
         if let Ok(value) = self.load(key, SetOptions::new(), load, &turn).await {
             turn.land(Landed { outcome: Ok(value), is_found: false });
         } else if let Found::Fresh(held, _) = self.look_in_memory(key) {
