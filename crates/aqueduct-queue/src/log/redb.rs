@@ -51,7 +51,8 @@ use crate::log::{Body, Found, Head, Log, Numbers, ReadError, WRITES_MAX, Write};
 use crate::message::MessageId;
 
 use attempts::Attempts;
-use committer::{Committer, LARGE_BYTES, Pending};
+use committer::{Committer, LARGE_BYTES};
+use company::Pending;
 use failure::{Failure, caught};
 use opened::Opened;
 use recent::Recent;

@@ -8,20 +8,13 @@ use crossbeam_channel::Receiver;
 use redb::Database;
 
 use crate::error::Broken;
-use crate::log::{Done, tell_all};
+use crate::log::tell_all;
 
 use super::Shared;
-use super::company::Company;
+use super::company::{Company, Pending};
 use super::failure::{Failure, caught};
 use super::record::Meta;
 use super::tables::{self, Row};
-
-/// A write on its way, encoded.
-pub(super) struct Pending {
-    pub(super) rows: Vec<Row>,
-    pub(super) bytes: usize,
-    pub(super) done: Done,
-}
 
 /// Above this size redb writes what it needs to open a file quickly after a crash with each commit, which makes a
 /// commit about 1.8 times as slow. Below, it looks at the whole file instead, a second for a gibibyte.

@@ -5,7 +5,16 @@ use std::time::Duration;
 use aqueduct_core::Clock;
 use crossbeam_channel::{Receiver, TryRecvError};
 
-use super::committer::Pending;
+use crate::log::Done;
+
+use super::tables::Row;
+
+/// A write on its way, encoded.
+pub(super) struct Pending {
+    pub(super) rows: Vec<Row>,
+    pub(super) bytes: usize,
+    pub(super) done: Done,
+}
 
 /// The most changes and bytes that one commit takes on. More would make all of them wait for the slowest, and hold more
 /// in memory, and is no faster: the cost of the sync is spread thin by then.
