@@ -61,7 +61,7 @@ impl Worker {
     {
         config.check()?;
         let pool: IoPool = Pool::io(config.pool_config(), clock.clone())?;
-        Ok(Self::new(queue, config, clock, Hands::io(pool, handler)))
+        Ok(Self::new(queue, config, clock, 1, Hands::io(pool, handler)))
     }
 
     /// A worker whose handler computes: threads of its own.
@@ -76,7 +76,7 @@ impl Worker {
     {
         config.check()?;
         let pool: CpuPool = Pool::cpu(config.pool_config(), clock.clone())?;
-        Ok(Self::new(queue, config, clock, Hands::cpu(pool, handler)))
+        Ok(Self::new(queue, config, clock, 1, Hands::cpu(pool, handler)))
     }
 
     /// A worker whose handler waits and gets several messages at once: what there is, up to
@@ -100,7 +100,7 @@ impl Worker {
         config.check()?;
         let pool: IoPool = Pool::io(config.pool_config(), clock.clone())?;
         let bundle_max = config.bundle_max;
-        Ok(Self { bundle_max, ..Self::new(queue, config, clock, Hands::io_bundles(pool, handler)) })
+        Ok(Self::new(queue, config, clock, bundle_max, Hands::io_bundles(pool, handler)))
     }
 
     /// The same with a handler that computes.
@@ -121,13 +121,13 @@ impl Worker {
         config.check()?;
         let pool: CpuPool = Pool::cpu(config.pool_config(), clock.clone())?;
         let bundle_max = config.bundle_max;
-        Ok(Self { bundle_max, ..Self::new(queue, config, clock, Hands::cpu_bundles(pool, handler)) })
+        Ok(Self::new(queue, config, clock, bundle_max, Hands::cpu_bundles(pool, handler)))
     }
 
-    fn new(queue: Queue, config: WorkerConfig, clock: Clock, hands: Hands) -> Self {
+    fn new(queue: Queue, config: WorkerConfig, clock: Clock, bundle_max: usize, hands: Hands) -> Self {
         let identity = Identity::new(&clock);
         let shared = Arc::new(Shared::new(RunReport::new(identity)));
-        Self { queue, clock, config, hands, bundle_max: 1, shared, identity }
+        Self { queue, clock, config, hands, bundle_max, shared, identity }
     }
 
     /// Which worker it is.

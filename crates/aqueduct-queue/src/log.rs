@@ -75,8 +75,8 @@ pub(crate) struct Body {
     pub(crate) headers: Vec<(Box<str>, Box<str>)>,
 }
 
-/// The most writes that are under way at once. Each waits for a sync at most twice as long as it would alone: what comes
-/// while one sync runs is in the next one.
+/// The most writes that are under way at once. Each waits for two syncs at most, and 200 us for those who come with
+/// it: what comes while one sync runs is in the next one.
 pub(crate) const WRITES_MAX: usize = 4096;
 
 /// A group of changes that is written whole or not at all, and what is done once it is safe.

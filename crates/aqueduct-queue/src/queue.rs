@@ -100,20 +100,17 @@ impl Queues {
     pub async fn declare(&self, name: &str, config: Config) -> Result<Queue, DeclareError> {
         self.backend.declare(name, &config).await?;
         let group = config.groups.first().map_or(Config::DEFAULT_GROUP.into(), |(name, _)| name.clone());
-        Ok(Queue {
-            store: self.clone(),
-            name: name.into(),
-            group: Arc::from(group),
-            lease: None,
-            metrics: None,
-        })
+        Ok(self.handle(name, &group))
     }
 
     /// A queue that is there, as it was declared, with its group `default`.
     #[must_use]
     pub fn queue(&self, name: &str) -> Queue {
-        let group = Config::DEFAULT_GROUP.into();
-        Queue { store: self.clone(), name: name.into(), group, lease: None, metrics: None }
+        self.handle(name, Config::DEFAULT_GROUP)
+    }
+
+    fn handle(&self, name: &str, group: &str) -> Queue {
+        Queue { store: self.clone(), name: name.into(), group: group.into(), lease: None, metrics: None }
     }
 
     /// The queues that are there, with their groups, in the order of their names.
@@ -172,7 +169,7 @@ impl Queue {
     }
 
     /// The same queue, which counts what goes through this handle and its clones. How much is in the group is set by each
-    /// [`depth`](Self::depth).
+    /// [`depth`](Self::depth). What [`Delivery::ack_and_publish`] publishes is not counted: it may go to any queue.
     ///
     /// # Errors
     ///
@@ -191,7 +188,7 @@ impl Queue {
     }
 
     /// Publishes a message, and waits for room as long as it takes. Returns when the message is as safe as the receipt
-    /// says.
+    /// says. A task of the caller's runtime tells it so where that has several threads: do not block all of them on this.
     ///
     /// # Errors
     ///
