@@ -13,7 +13,8 @@ pub(crate) use sorted::Sorted;
 pub(crate) use tiny_lfu::TinyLfu;
 
 use crate::config::Eviction;
-use crate::memory::nodes::{Moved, Nodes};
+use crate::memory::index::TOUCHED_MAX;
+use crate::memory::nodes::{List, Moved, Nodes};
 
 /// Who leaves when there is no room.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(crate) enum Ranking {
 }
 
 /// The list of those orders that have one.
-pub(crate) const ONLY: u8 = 0;
+pub(crate) const ONLY: List = List::First;
 
 impl Ranking {
     pub(crate) fn new(eviction: Eviction, capacity: u64, role: Role) -> Self {
@@ -43,9 +44,9 @@ impl Ranking {
         }
     }
 
-    /// Somebody asked for an entry.
+    /// Somebody asked for an entry, which has this hash.
     #[inline]
-    pub(crate) fn hit<T>(&mut self, nodes: &mut Nodes<T>, at: u32) {
+    pub(crate) fn hit<T>(&mut self, nodes: &mut Nodes<T>, at: u32, hash: u32) {
         match self {
             Self::Fifo | Self::Ttl(_) => {}
             Self::Lru => nodes.put_in_front(at, ONLY),
@@ -53,14 +54,14 @@ impl Ranking {
             Self::S3Fifo(_) => nodes.touch(at, S3Fifo::TOUCHED_MAX),
             Self::Sieve(_) => nodes.touch(at, 1),
             Self::Adaptive(adaptive) => {
-                nodes.touch(at, crate::memory::nodes::TOUCHED_MAX);
-                adaptive.seen(nodes, nodes.get(at).hash);
+                nodes.touch(at, TOUCHED_MAX);
+                adaptive.seen(nodes, hash);
             }
         }
     }
 
     /// An entry with this hash is about to be added, and there is room for it. Gives the list it belongs to.
-    pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, hash: u32, weight: u32) -> u8 {
+    pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, hash: u32, weight: u32) -> List {
         match self {
             Self::S3Fifo(s3_fifo) => s3_fifo.list_for(hash),
             Self::Adaptive(adaptive) => adaptive.list_for(nodes, weight),
@@ -111,8 +112,8 @@ impl Ranking {
         }
     }
 
-    /// An entry has another place now.
-    pub(crate) fn moved(&mut self, moved: Moved) {
+    /// Entries have other places now.
+    pub(crate) fn moved(&mut self, moved: &Moved) {
         match self {
             Self::Lfu(sorted) | Self::Ttl(sorted) => sorted.moved(moved),
             Self::Sieve(sieve) => sieve.moved(moved),
@@ -120,26 +121,28 @@ impl Ranking {
         }
     }
 
-    /// How popular each entry is, by its place: comparable within one order only. O(n).
+    /// How popular an entry is, for each place: comparable within one order only. O(places).
     pub(crate) fn popularity<T>(&self, nodes: &Nodes<T>) -> Vec<u64> {
-        let places = 0..u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-        let touched = |at: u32| u64::from(nodes.touched(at));
+        let mut popularity = vec![0; nodes.places()];
         match self {
             // Who leaves last is the most popular, for all that is known.
             Self::Fifo | Self::Lru => {
-                let mut popularity = vec![0; nodes.len()];
                 let order = std::iter::successors(nodes.tail(ONLY), |&at| nodes.before(at));
                 for (rank, at) in (0..).zip(order) {
                     popularity[at as usize] = rank;
                 }
-                popularity
             }
-            Self::Lfu(sorted) => places.map(|at| sorted.rank(at)).collect(),
-            Self::Ttl(_) | Self::S3Fifo(_) | Self::Sieve(_) => places.map(touched).collect(),
+            Self::Lfu(sorted) => nodes.iter().for_each(|(at, _)| popularity[at as usize] = sorted.rank(at)),
+            Self::Ttl(_) | Self::S3Fifo(_) | Self::Sieve(_) => {
+                nodes.iter().for_each(|(at, _)| popularity[at as usize] = nodes.touched(at).into());
+            }
             Self::Adaptive(adaptive) => {
-                places.map(|at| adaptive.asked_for(nodes.get(at).hash) + touched(at)).collect()
+                for (at, node) in nodes.iter() {
+                    popularity[at as usize] = adaptive.asked_for(node.hash) + u64::from(nodes.touched(at));
+                }
             }
         }
+        popularity
     }
 
     /// There is room for another weight from now on.

@@ -1,7 +1,6 @@
 use std::borrow::Borrow;
 
-use crate::memory::index::Index;
-use crate::memory::nodes::{NONE, Nodes};
+use crate::memory::nodes::{ENTRIES_MAX, Nodes};
 use crate::memory::ranking::Ranking;
 use crate::memory::wheel::{NEVER, Wheel};
 use crate::stats::Stats;
@@ -14,7 +13,6 @@ use crate::stats::Stats;
 pub(crate) struct Shard<K, V> {
     hits: u64,
     misses: u64,
-    index: Index,
     nodes: Nodes<(K, V)>,
     ranking: Ranking,
     wheel: Wheel,
@@ -61,7 +59,6 @@ impl<K: Eq, V> Shard<K, V> {
         Self {
             hits: 0,
             misses: 0,
-            index: Index::default(),
             nodes: Nodes::new(),
             ranking,
             wheel: Wheel::default(),
@@ -82,8 +79,8 @@ impl<K: Eq, V> Shard<K, V> {
             return None;
         };
         self.hits += 1;
-        self.ranking.hit(&mut self.nodes, at);
-        Some(&self.nodes.get(at).carried.1)
+        self.ranking.hit(&mut self.nodes, at, hash);
+        self.nodes.get(at).map(|node| &node.carried.1)
     }
 
     /// Tells whether there is a value, and does not count as somebody who wanted it.
@@ -102,20 +99,20 @@ impl<K: Eq, V> Shard<K, V> {
         let found = self.find(new.hash, &new.key);
         if weight > self.capacity || new.expires_at <= now {
             // What is there under the key is not what the caller wants there any more.
-            if let Some(at) = found {
-                gone.push(self.take_out(at));
+            if let Some(old) = found.and_then(|at| self.take_out(at)) {
+                gone.push(old);
             }
             self.stats.rejections += 1;
             gone.push((new.key, new.value));
             return gone;
         }
         self.stats.sets += 1;
-        if let Some(at) = found {
-            self.nodes.set_weight(at, new.weight);
-            let old = std::mem::replace(&mut self.nodes.carried_mut(at).1, new.value);
+        if let Some((at, carried)) = found.and_then(|at| Some((at, self.nodes.carried_mut(at)?))) {
+            let old = std::mem::replace(&mut carried.1, new.value);
             gone.push((new.key, old));
-            self.wheel.set(at, self.nodes.len(), new.expires_at, now);
-            self.ranking.hit(&mut self.nodes, at);
+            self.nodes.set_weight(at, new.weight);
+            self.wheel.set(at, self.nodes.places(), new.expires_at, now);
+            self.ranking.hit(&mut self.nodes, at, new.hash);
             self.ranking.expires(at, new.expires_at);
             self.make_room(0, &mut gone);
             return gone;
@@ -124,11 +121,13 @@ impl<K: Eq, V> Shard<K, V> {
         self.make_room(weight, &mut gone);
         let list = self.ranking.list_for(&mut self.nodes, new.hash, new.weight);
         // Nothing weighs less than one.
-        self.nodes.grow(self.capacity);
-        let at = self.nodes.push((new.key, new.value), new.hash, new.weight, list);
-        self.index.insert(&self.nodes, at);
+        if let Some(moved) = self.nodes.grow(self.capacity) {
+            self.wheel.moved(&moved);
+            self.ranking.moved(&moved);
+        }
+        let Some(at) = self.nodes.push((new.key, new.value), new.hash, new.weight, list) else { return gone };
         if new.expires_at != NEVER || self.wheel.is_used() {
-            self.wheel.set(at, self.nodes.len(), new.expires_at, now);
+            self.wheel.set(at, self.nodes.places(), new.expires_at, now);
         }
         self.ranking.added(at, new.expires_at);
         gone
@@ -142,7 +141,7 @@ impl<K: Eq, V> Shard<K, V> {
         let at = self.find(hash, key)?;
         let is_good = self.is_good(at, now);
         *(if is_good { &mut self.stats.deletes } else { &mut self.stats.expirations }) += 1;
-        Some((self.take_out(at), is_good))
+        Some((self.take_out(at)?, is_good))
     }
 
     /// Takes everything out, and begins again with a ranking that knows nothing.
@@ -170,8 +169,8 @@ impl<K: Eq, V> Shard<K, V> {
 
     /// Gives the keys, each with how popular it is. O(n).
     pub(crate) fn popularity(&self) -> impl Iterator<Item = (u64, &K)> {
-        let keys = (0..).map_while(|at| Some(&self.nodes.find(at)?.carried.0));
-        self.ranking.popularity(&self.nodes).into_iter().zip(keys)
+        let popularity = self.ranking.popularity(&self.nodes);
+        self.nodes.iter().map(move |(at, node)| (popularity[at as usize], &node.carried.0))
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -186,7 +185,7 @@ impl<K: Eq, V> Shard<K, V> {
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        self.index.find(&self.nodes, hash, |(found, _)| found.borrow() == key)
+        self.nodes.find(hash, |(found, _)| found.borrow() == key)
     }
 
     fn is_good(&self, at: u32, now: impl FnOnce() -> u64) -> bool {
@@ -200,7 +199,8 @@ impl<K: Eq, V> Shard<K, V> {
         for _ in 0..EXPIRED_AT_ONCE {
             match self.wheel.expired(now) {
                 Some(at) => {
-                    gone.push(self.take_out(at));
+                    let Some(entry) = self.take_out(at) else { continue };
+                    gone.push(entry);
                     self.stats.expirations += 1;
                 }
                 None => return !self.wheel.is_behind(now),
@@ -210,23 +210,18 @@ impl<K: Eq, V> Shard<K, V> {
     }
 
     fn make_room(&mut self, weight: u64, gone: &mut Gone<K, V>) {
-        while self.nodes.weight() + weight > self.capacity || self.nodes.len() >= NONE as usize {
-            let Some(at) = self.ranking.victim(&mut self.nodes, weight) else { break };
-            gone.push(self.take_out(at));
+        while self.nodes.weight() + weight > self.capacity || self.nodes.len() >= ENTRIES_MAX {
+            let victim = self.ranking.victim(&mut self.nodes, weight);
+            let Some(entry) = victim.and_then(|at| self.take_out(at)) else { break };
+            gone.push(entry);
             self.stats.evictions += 1;
         }
     }
 
-    fn take_out(&mut self, at: u32) -> (K, V) {
+    fn take_out(&mut self, at: u32) -> Option<(K, V)> {
         self.ranking.leaves(&self.nodes, at);
-        self.index.remove(&self.nodes, at);
-        self.wheel.removed(at, self.nodes.len());
-        let (entry, moved) = self.nodes.remove(at);
-        if let Some(moved) = moved {
-            self.index.moved(&self.nodes, moved);
-            self.ranking.moved(moved);
-        }
-        entry
+        self.wheel.removed(at);
+        self.nodes.remove(at)
     }
 }
 

@@ -1,10 +1,10 @@
-use crate::memory::nodes::NONE;
+use crate::memory::nodes::{Moved, NONE};
 
 /// When entries expire: a timer wheel (Varghese and Lauck, "Hashed and Hierarchical Timing Wheels", SOSP 1987) of one
 /// level, with lists through the entries themselves. What expires after this turn of the wheel waits in a list of its own,
 /// and is looked at again when the next turn begins.
 ///
-/// It takes no memory until an entry has a time, and then 24 bytes for each entry, those without one included. Setting a
+/// It takes no memory until an entry has a time, and then 24 bytes for each place, those of entries without one included. Setting a
 /// time is O(1). Expiring is done in steps of O(1), so that nobody pays for a thousand others.
 #[derive(Debug, Default)]
 pub(crate) struct Wheel {
@@ -54,8 +54,8 @@ impl Wheel {
         self.set > 0
     }
 
-    /// Sets when an entry of `len` expires, and forgets what was set before.
-    pub(crate) fn set(&mut self, at: u32, len: usize, expires_at: u64, now: u64) {
+    /// Sets when an entry expires, of a table with so many places, and forgets what was set before.
+    pub(crate) fn set(&mut self, at: u32, places: usize, expires_at: u64, now: u64) {
         if self.heads.is_empty() {
             if expires_at == NEVER {
                 return;
@@ -65,30 +65,31 @@ impl Wheel {
         if self.set == 0 {
             self.tick = now >> TICK_BITS;
         }
-        self.timers.resize(len, NO_TIMER);
+        self.timers.resize(places, NO_TIMER);
         self.unlink(at);
         self.timers[at as usize].at = expires_at;
         self.link(at);
     }
 
-    /// An entry of `len` is taken out, and the last one gets its place.
-    pub(crate) fn removed(&mut self, at: u32, len: usize) {
-        if self.heads.is_empty() {
+    /// An entry is taken out.
+    pub(crate) fn removed(&mut self, at: u32) {
+        if (at as usize) < self.timers.len() {
+            self.unlink(at);
+            self.timers[at as usize] = NO_TIMER;
+        }
+    }
+
+    /// Entries have other places now.
+    pub(crate) fn moved(&mut self, moved: &Moved) {
+        if self.timers.is_empty() {
             return;
         }
-        self.timers.resize(len, NO_TIMER);
-        self.unlink(at);
-        self.timers.swap_remove(at as usize);
-        let Some(&Timer { before, after, slot, .. }) = self.timers.get(at as usize) else { return };
-        if slot == NONE {
-            return;
+        self.timers = moved.table(&self.timers, NO_TIMER);
+        for timer in &mut self.timers {
+            (timer.before, timer.after) = (moved.to(timer.before), moved.to(timer.after));
         }
-        match before {
-            NONE => self.heads[slot as usize] = at,
-            before => self.timers[before as usize].after = at,
-        }
-        if after != NONE {
-            self.timers[after as usize].before = at;
+        for head in &mut self.heads {
+            *head = moved.to(*head);
         }
     }
 

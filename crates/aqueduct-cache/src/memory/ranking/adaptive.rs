@@ -1,7 +1,7 @@
 use super::TinyLfu;
 use super::choice::{Choice, Counts, SHARES};
-use crate::memory::index::Index;
-use crate::memory::nodes::{Nodes, TOUCHED_MAX};
+use crate::memory::index::TOUCHED_MAX;
+use crate::memory::nodes::{List, Nodes};
 use crate::spread;
 
 /// [`TinyLfu`] whose window is as large as serves best.
@@ -51,7 +51,7 @@ impl Adaptive {
         }
     }
 
-    pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, weight: u32) -> u8 {
+    pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, weight: u32) -> List {
         if nodes.len() == WEIGHED
             && let Some(chooser) = &mut self.chooser
         {
@@ -226,19 +226,18 @@ impl Chooser {
 struct Miniature {
     order: TinyLfu,
     nodes: Nodes<()>,
-    index: Index,
     entries: usize,
 }
 
 impl Miniature {
     fn new(entries: usize, share: f64) -> Self {
         let order = TinyLfu::new(entries as u64, share);
-        Self { order, nodes: Nodes::new(), index: Index::default(), entries }
+        Self { order, nodes: Nodes::new(), entries }
     }
 
     /// Looks, and adds what is not there; `true` for a hit.
     fn ask(&mut self, hash: u32) -> bool {
-        if let Some(at) = self.index.find(&self.nodes, hash, |_| true) {
+        if let Some(at) = self.nodes.find(hash, |()| true) {
             self.nodes.touch(at, TOUCHED_MAX);
             return true;
         }
@@ -246,15 +245,11 @@ impl Miniature {
         while self.nodes.len() >= self.entries
             && let Some(at) = self.order.victim(&mut self.nodes, 1)
         {
-            self.index.remove(&self.nodes, at);
-            if let Some(moved) = self.nodes.remove(at).1 {
-                self.index.moved(&self.nodes, moved);
-            }
+            self.nodes.remove(at);
         }
         let list = self.order.list_for(&mut self.nodes, 1);
         self.nodes.grow(self.entries as u64);
-        let at = self.nodes.push((), hash, 1, list);
-        self.index.insert(&self.nodes, at);
+        self.nodes.push((), hash, 1, list);
         false
     }
 }

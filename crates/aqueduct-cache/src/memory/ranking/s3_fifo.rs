@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 
-use crate::memory::nodes::Nodes;
+use crate::memory::nodes::{List, Nodes};
 use crate::spread;
 
 /// A small queue that most entries only pass through, a large one for those that were asked for twice meanwhile, and
@@ -17,8 +17,8 @@ pub(crate) struct S3Fifo {
     ghosts: Ghosts,
 }
 
-const SMALL: u8 = 0;
-const LARGE: u8 = 1;
+const SMALL: List = List::First;
+const LARGE: List = List::Second;
 
 /// An entry of the small queue that was asked for so often goes to the large one.
 const TO_LARGE: u8 = 2;
@@ -35,7 +35,7 @@ impl S3Fifo {
         self.capacity = capacity;
     }
 
-    pub(crate) fn list_for(&mut self, hash: u32) -> u8 {
+    pub(crate) fn list_for(&mut self, hash: u32) -> List {
         if self.ghosts.remove(hash) { LARGE } else { SMALL }
     }
 
@@ -47,7 +47,7 @@ impl S3Fifo {
             let Some(at) = nodes.tail(SMALL).filter(|_| is_small) else { return large_victim(nodes) };
             if nodes.touched(at) < TO_LARGE {
                 let room = nodes.len().saturating_sub(nodes.len() / 10);
-                self.ghosts.add(nodes.get(at).hash, room);
+                self.ghosts.add(nodes.hash(at), room);
                 return Some(at);
             }
             nodes.set_touched(at, 0);

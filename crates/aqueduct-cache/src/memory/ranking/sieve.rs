@@ -25,9 +25,8 @@ impl Sieve {
         }
     }
 
-    pub(crate) fn moved(&mut self, moved: Moved) {
-        if self.hand == Some(moved.from) {
-            self.hand = Some(moved.to);
-        }
+    /// Entries have other places now.
+    pub(crate) fn moved(&mut self, moved: &Moved) {
+        self.hand = self.hand.map(|at| moved.to(at));
     }
 }

@@ -8,7 +8,7 @@ use crate::memory::nodes::Moved;
 #[derive(Debug, Default)]
 pub(crate) struct Sorted {
     order: BTreeSet<(u64, u64, u32)>,
-    /// The rank of each entry, and its number among those of one rank.
+    /// By place: the rank of each entry, and its number among those of one rank.
     ranks: Vec<(u64, u64)>,
     numbers: u64,
 }
@@ -16,7 +16,9 @@ pub(crate) struct Sorted {
 impl Sorted {
     pub(crate) fn add(&mut self, at: u32, rank: u64) {
         self.numbers += 1;
-        self.ranks.push((rank, self.numbers));
+        let places = self.ranks.len().max(at as usize + 1);
+        self.ranks.resize(places, (0, 0));
+        self.ranks[at as usize] = (rank, self.numbers);
         self.order.insert((rank, self.numbers, at));
     }
 
@@ -42,14 +44,14 @@ impl Sorted {
     }
 
     pub(crate) fn remove(&mut self, at: u32) {
-        let (rank, number) = self.ranks.swap_remove(at as usize);
+        let (rank, number) = self.ranks[at as usize];
         self.order.remove(&(rank, number, at));
     }
 
-    /// Its rank has moved with it.
-    pub(crate) fn moved(&mut self, moved: Moved) {
-        let (rank, number) = self.ranks[moved.to as usize];
-        self.order.remove(&(rank, number, moved.from));
-        self.order.insert((rank, number, moved.to));
+    /// Entries have other places now; their order is what it was.
+    pub(crate) fn moved(&mut self, moved: &Moved) {
+        self.ranks = moved.table(&self.ranks, (0, 0));
+        let order = std::mem::take(&mut self.order);
+        self.order = order.into_iter().map(|(rank, number, at)| (rank, number, moved.to(at))).collect();
     }
 }

@@ -1,4 +1,4 @@
-use crate::memory::nodes::Nodes;
+use crate::memory::nodes::{List, Nodes};
 use crate::memory::sketch::Sketch;
 
 /// New entries go through a window; those that leave it stay only if they were asked for more often than who leaves the
@@ -18,11 +18,11 @@ pub(crate) struct TinyLfu {
     compared: u32,
 }
 
-const WINDOW: u8 = 0;
+const WINDOW: List = List::First;
 /// Of the rest, those that are to prove themselves,
-const PROBATION: u8 = 1;
+const PROBATION: List = List::Second;
 /// and those that have, up to four fifths.
-const PROTECTED: u8 = 2;
+const PROTECTED: List = List::Third;
 
 /// A newcomer that was asked for so often is let in once in [`CHANCE`] times although it lost: with a chance, nobody can
 /// keep it out by asking for others on purpose. As in Caffeine.
@@ -55,7 +55,7 @@ impl TinyLfu {
     }
 
     /// Makes room in the window.
-    pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, weight: u32) -> u8 {
+    pub(crate) fn list_for<T>(&mut self, nodes: &mut Nodes<T>, weight: u32) -> List {
         self.sketch.fit(nodes.len() + 1);
         for _ in 0..MOVED_MAX {
             if nodes.list_weight(WINDOW) + u64::from(weight) <= self.window() {
@@ -103,7 +103,7 @@ impl TinyLfu {
     }
 
     fn wins<T>(&mut self, nodes: &Nodes<T>, candidate: u32, victim: u32) -> bool {
-        let [candidate, victim] = [candidate, victim].map(|at| self.sketch.count(nodes.get(at).hash));
+        let [candidate, victim] = [candidate, victim].map(|at| self.sketch.count(nodes.hash(at)));
         if candidate > victim {
             return true;
         }
@@ -113,7 +113,7 @@ impl TinyLfu {
 
     /// Who leaves a list next: the last one that was not asked for since it came to the front. If several in a row were,
     /// the one behind them.
-    fn passing<T>(&mut self, nodes: &mut Nodes<T>, list: u8) -> Option<u32> {
+    fn passing<T>(&mut self, nodes: &mut Nodes<T>, list: List) -> Option<u32> {
         for _ in 0..PASSED_MAX.min(nodes.list_len(list)) {
             let at = nodes.tail(list)?;
             if !self.note(nodes, at) {
@@ -126,7 +126,7 @@ impl TinyLfu {
 
     /// Who leaves the rest next. What was asked for goes to the front of the list that is given, of the window only while there
     /// is room in it.
-    fn rest_victim<T>(&mut self, nodes: &mut Nodes<T>, asked_for: u8) -> Option<u32> {
+    fn rest_victim<T>(&mut self, nodes: &mut Nodes<T>, asked_for: List) -> Option<u32> {
         while let Some(at) = nodes.tail(PROBATION) {
             if !self.note(nodes, at) {
                 return Some(at);
@@ -147,7 +147,7 @@ impl TinyLfu {
     /// Takes the hits of an entry into the sketch, and tells whether there were any.
     fn note<T>(&mut self, nodes: &mut Nodes<T>, at: u32) -> bool {
         let touched = nodes.set_touched(at, 0);
-        self.sketch.add(nodes.get(at).hash, touched);
+        self.sketch.add(nodes.hash(at), touched);
         touched > 0
     }
 }

@@ -1,5 +1,5 @@
 use super::{Adaptive, RESTS_AFTER, Role};
-use crate::memory::nodes::Nodes;
+use crate::memory::nodes::{List, Nodes};
 use crate::memory::ranking::Choice;
 
 /// What the miniatures were asked when each of so many entries was asked for once in each of so many rounds.
@@ -23,7 +23,8 @@ fn the_miniatures_rest_while_nothing_is_evicted() {
     let mut adaptive = Adaptive::new(ENTRIES.into(), Role::Leads(Choice::new(1), 7));
     let mut nodes = Nodes::new();
     for hash in 0..ENTRIES {
-        nodes.push((), hash, 1, 0);
+        nodes.grow(ENTRIES.into());
+        nodes.push((), hash, 1, List::First);
     }
     assert!(asked(&mut adaptive, &nodes, RESTS_AFTER) > 0);
     assert_eq!(asked(&mut adaptive, &nodes, 1), 0);
