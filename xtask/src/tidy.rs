@@ -8,6 +8,7 @@ mod names;
 mod rust;
 mod sizes;
 mod story;
+mod unsafety;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -51,7 +52,7 @@ pub(crate) fn run(root: &Root) -> Result {
 
 /// Every check, in the order in which a reader meets what it guards.
 fn check(tree: &Tree) -> Vec<Finding> {
-    let checks: [fn(&Tree) -> Vec<Finding>; 9] = [
+    let checks: [fn(&Tree) -> Vec<Finding>; 10] = [
         names::check,
         manifests::check,
         story::check,
@@ -61,6 +62,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
         decisions::check,
         leaks::check,
         sizes::check,
+        unsafety::check,
     ];
     checks.iter().flat_map(|check| check(tree)).collect()
 }

@@ -37,6 +37,13 @@ pub enum Eviction {
     Sieve,
 }
 
+impl Eviction {
+    /// Whether a hit is only noted on its entry, so that many can be at once; else it changes the order.
+    pub(crate) fn is_noted(self) -> bool {
+        !matches!(self, Self::Lru | Self::Lfu)
+    }
+}
+
 /// What was written of a [`Config`]. [`build`](Self::build) checks it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use = "a builder does nothing until it is built"]

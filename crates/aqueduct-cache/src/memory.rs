@@ -1,19 +1,24 @@
 mod index;
+mod lock;
+#[cfg(test)]
+mod lock_model;
+mod looks;
 mod nodes;
 mod ranking;
 mod shard;
 mod sketch;
+mod sync;
 mod wheel;
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aqueduct_core::Clock;
 use hashbrown::DefaultHashBuilder;
 
+use self::lock::{Lock, Readers};
 use self::ranking::{Choice, LEADERS, Ranking, Role};
 use self::shard::{Newcomer, Shard};
 use self::wheel::NEVER;
@@ -24,10 +29,13 @@ use crate::stats::Stats;
 
 /// A cache in memory, for any number of threads. See [the crate](crate) for what it does.
 ///
-/// Every operation takes the lock of one shard of it, for some tens of nanoseconds. Values are cloned out of it: an `Arc` or
-/// `Bytes` costs little.
+/// A look shares one shard of it with all others that look, and while nothing is inserted or removed there it waits for
+/// nobody; with LRU and LFU, which a hit changes, and where something is inserted or removed it has the shard for itself, for some tens
+/// of nanoseconds. Values are cloned out of it: an `Arc` or `Bytes` costs little. The hash and the comparison of keys and the clone of
+/// values must not use the same cache.
 pub struct Memory<K, V> {
     shards: Box<[Padded<K, V>]>,
+    readers: Readers,
     /// How far a hash is shifted to give the number of its shard.
     shift: u32,
     hasher: DefaultHashBuilder,
@@ -40,8 +48,8 @@ pub struct Memory<K, V> {
 /// On cache lines of its own, so that threads on different shards do not slow each other down.
 #[repr(align(128))]
 struct Padded<K, V> {
-    /// Guards a share of the entries. Code of others under it: the hash and the comparison of keys, and the clone of values.
-    shard: Mutex<Shard<K, V>>,
+    /// Guards a share of the entries. Code of others under it: the comparison of keys, and the clone of values.
+    shard: Lock<Shard<K, V>>,
 }
 
 /// What is said of one entry.
@@ -88,12 +96,12 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         let padded = |number: usize| {
             let capacity = share(config.capacity, number, shards);
             let ranking = Ranking::new(config.eviction, capacity, role(&choice, &hasher, number));
-            Padded { shard: Mutex::new(Shard::new(ranking, capacity)) }
+            Padded { shard: Lock::new(number, Shard::new(ranking, capacity)) }
         };
         let shards: Box<[_]> = (0..shards).map(padded).collect();
         // A power of two.
         let shift = 64 - shards.len().ilog2();
-        Self { shards, shift, hasher, config, clock, choice }
+        Self { shards, readers: Readers::new(), shift, hasher, config, clock, choice }
     }
 
     /// Inserts a value on the terms of the cache, in the place of what was there under its key.
@@ -112,7 +120,8 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         let ttl = own.or_else(|| self.config.ttl.map(|ttl| self.shorter(nanos(ttl), hash, now)));
         let expires_at = ttl.map_or(NEVER, |ttl| now.saturating_add(ttl));
         let weight = terms.weight.unwrap_or(1).max(1);
-        let gone = lock(shard).insert(Newcomer { hash, key, value, weight, expires_at }, now);
+        let newcomer = Newcomer { hash, key, value, weight, expires_at };
+        let gone = self.change(shard, |shard| shard.insert(newcomer, now));
         // Here, with nothing locked.
         drop(gone);
     }
@@ -124,7 +133,7 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let (hash, shard) = self.shard_of(key);
-        let removed = lock(shard).remove(hash, key, || self.now());
+        let removed = self.change(shard, |shard| shard.remove(hash, key, || self.now()));
         removed.and_then(|((_, value), is_good)| is_good.then_some(value))
     }
 
@@ -135,14 +144,15 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let (hash, shard) = self.shard_of(key);
-        lock(shard).contains(hash, key, || self.now())
+        self.read(shard, |shard| shard.contains(hash, key, || self.now()))
     }
 
     /// Takes everything out, shard by shard. What is known of how often keys were asked for is forgotten too.
     pub fn clear(&self) {
         for (number, shard) in self.shards.iter().enumerate() {
             let role = role(&self.choice, &self.hasher, number);
-            let entries = lock(shard).clear(|capacity| Ranking::new(self.config.eviction, capacity, role));
+            let ranking = |capacity| Ranking::new(self.config.eviction, capacity, role);
+            let entries = self.change(shard, |shard| shard.clear(ranking));
             drop(entries);
         }
     }
@@ -155,7 +165,8 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     pub fn set_capacity(&self, capacity: u64) -> Result<(), ConfigError> {
         ConfigError::check("capacity", capacity, self.shards.len() as u64, CAPACITY_MAX)?;
         for (number, shard) in self.shards.iter().enumerate() {
-            let gone = lock(shard).set_capacity(share(capacity, number, self.shards.len()));
+            let share = share(capacity, number, self.shards.len());
+            let gone = self.change(shard, |shard| shard.set_capacity(share));
             drop(gone);
         }
         Ok(())
@@ -167,7 +178,7 @@ impl<K: Hash + Eq, V> Memory<K, V> {
         let now = self.now();
         for shard in &self.shards {
             loop {
-                let (gone, is_done) = lock(shard).sweep(now);
+                let (gone, is_done) = self.change(shard, |shard| shard.sweep(now));
                 drop(gone);
                 if is_done {
                     break;
@@ -194,9 +205,21 @@ impl<K: Hash + Eq, V> Memory<K, V> {
     pub fn stats(&self) -> Stats {
         let mut sum = Stats::default();
         for shard in &self.shards {
-            sum.add(&lock(shard).stats());
+            sum.add(&self.read(shard, Shard::stats));
+        }
+        for looks in self.readers.looks() {
+            sum.hits += looks.hits();
+            sum.misses += looks.misses();
         }
         sum
+    }
+
+    fn read<R>(&self, shard: &Padded<K, V>, read: impl FnOnce(&Shard<K, V>) -> R) -> R {
+        shard.shard.read(&self.readers, |shard, _| read(shard))
+    }
+
+    fn change<R>(&self, shard: &Padded<K, V>, change: impl FnOnce(&mut Shard<K, V>) -> R) -> R {
+        shard.shard.write(&self.readers, change)
     }
 
     fn shard_of<Q: Hash + ?Sized>(&self, key: &Q) -> (u32, &Padded<K, V>) {
@@ -235,7 +258,9 @@ impl<K: Hash + Eq + Clone, V> Memory<K, V> {
     pub fn hottest(&self, count: usize) -> Vec<K> {
         let mut keys: Vec<(u64, K)> = Vec::new();
         for shard in &self.shards {
-            keys.extend(lock(shard).popularity().map(|(popularity, key)| (popularity, key.clone())));
+            self.read(shard, |shard| {
+                keys.extend(shard.popularity().map(|(popularity, key)| (popularity, key.clone())));
+            });
             keys.sort_by_key(|&(popularity, _)| std::cmp::Reverse(popularity));
             keys.truncate(count);
         }
@@ -251,7 +276,19 @@ impl<K: Hash + Eq, V: Clone> Memory<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let (hash, shard) = self.shard_of(key);
-        lock(shard).get(hash, key, || self.now()).cloned()
+        let now = || self.now();
+        if !self.config.eviction.is_noted() {
+            return self.change(shard, |shard| {
+                let found = shard.get_exclusive(hash, key, now).cloned();
+                shard.looks().count(found.is_some());
+                found
+            });
+        }
+        shard.shard.read(&self.readers, |shard, looks| {
+            let found = shard.get(hash, key, now);
+            looks.unwrap_or(shard.looks()).count(found.is_some());
+            found.cloned()
+        })
     }
 }
 
@@ -283,9 +320,4 @@ fn nanos(time: Duration) -> u64 {
 
 fn spread_low(now: u64) -> u32 {
     u32::try_from(now & u64::from(u32::MAX)).unwrap_or(0)
-}
-
-/// Where code of others panicked under it, an entry was only looked at: a poisoned lock still guards a whole cache.
-fn lock<K, V>(shard: &Padded<K, V>) -> MutexGuard<'_, Shard<K, V>> {
-    shard.shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU32, Ordering};
+
 /// Finds the place of an entry by the hash of its key, and has a byte's half for each place of how often it was asked for.
 ///
 /// Places stand in groups of eight. The hash names the group an entry belongs to; where that is full it stands in the next one
@@ -22,12 +24,12 @@ const GROUP: usize = 8;
 const FULL: usize = 5;
 const FULL_OF: usize = 4;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Group {
     /// A byte for each place: a part of the hash, or [`FREE`].
     tags: u64,
     /// Four bits for each place.
-    touched: u32,
+    touched: AtomicU32,
     /// How many entries passed this group because it was full, and stand behind it; those that count too many stay so.
     passed: u8,
 }
@@ -46,7 +48,9 @@ impl Index {
     /// Room for so many entries.
     pub(crate) fn for_entries(entries: usize) -> Self {
         let places = entries.saturating_mul(FULL).div_ceil(FULL_OF).max(1);
-        Self { groups: vec![Group::default(); places.div_ceil(GROUP)] }
+        let mut groups = Vec::new();
+        groups.resize_with(places.div_ceil(GROUP), Group::default);
+        Self { groups }
     }
 
     /// How many places there are.
@@ -115,10 +119,11 @@ impl Index {
 
     /// Counts that the entry of a place was asked for, up to so many times.
     #[inline]
-    pub(crate) fn touch(&mut self, place: u32, max: u8) {
-        let group = &mut self.groups[group_of(place)];
-        if group.touched(place) < max {
-            group.touched += 1 << nibble(place);
+    pub(crate) fn touch(&self, place: u32, max: u8) {
+        let group = &self.groups[group_of(place)];
+        let touched = group.touched.load(Ordering::Relaxed);
+        if four_bits(touched, place) < max {
+            group.touched.store(touched + (1 << nibble(place)), Ordering::Relaxed);
         }
     }
 
@@ -130,7 +135,7 @@ impl Index {
     pub(crate) fn set_touched(&mut self, place: u32, touched: u8) -> u8 {
         let group = &mut self.groups[group_of(place)];
         let before = group.touched(place);
-        group.touched ^= u32::from(before ^ touched.min(TOUCHED_MAX)) << nibble(place);
+        *group.touched.get_mut() ^= u32::from(before ^ touched.min(TOUCHED_MAX)) << nibble(place);
         before
     }
 
@@ -157,14 +162,18 @@ impl Group {
     fn set(&mut self, place: u32, tag: u8) {
         let shift = place % 8 * 8;
         self.tags = self.tags & !(0xFF << shift) | u64::from(tag) << shift;
-        self.touched &= !(0xF << nibble(place));
+        *self.touched.get_mut() &= !(0xF << nibble(place));
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "four bits are what is wanted")]
-    #[inline]
     fn touched(&self, place: u32) -> u8 {
-        (self.touched >> nibble(place)) as u8 & TOUCHED_MAX
+        four_bits(self.touched.load(Ordering::Relaxed), place)
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "four bits are what is wanted")]
+#[inline]
+fn four_bits(touched: u32, place: u32) -> u8 {
+    (touched >> nibble(place)) as u8 & TOUCHED_MAX
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lowest byte is what is wanted")]

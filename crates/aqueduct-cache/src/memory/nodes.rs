@@ -112,7 +112,7 @@ impl<T> Nodes<T> {
     }
 
     #[inline]
-    pub(crate) fn touch(&mut self, at: u32, max: u8) {
+    pub(crate) fn touch(&self, at: u32, max: u8) {
         self.index.touch(at, max);
     }
 

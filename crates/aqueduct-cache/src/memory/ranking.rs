@@ -48,9 +48,17 @@ impl Ranking {
     #[inline]
     pub(crate) fn hit<T>(&mut self, nodes: &mut Nodes<T>, at: u32, hash: u32) {
         match self {
-            Self::Fifo | Self::Ttl(_) => {}
             Self::Lru => nodes.put_in_front(at, ONLY),
             Self::Lfu(sorted) => sorted.count(at),
+            _ => self.note(nodes, at, hash),
+        }
+    }
+
+    /// The same for the orders where it [is only noted](Eviction::is_noted).
+    #[inline]
+    pub(crate) fn note<T>(&self, nodes: &Nodes<T>, at: u32, hash: u32) {
+        match self {
+            Self::Fifo | Self::Ttl(_) | Self::Lru | Self::Lfu(_) => {}
             Self::S3Fifo(_) => nodes.touch(at, S3Fifo::TOUCHED_MAX),
             Self::Sieve(_) => nodes.touch(at, 1),
             Self::Adaptive(adaptive) => {

@@ -1,5 +1,6 @@
 use std::borrow::Borrow;
 
+use crate::memory::looks::Looks;
 use crate::memory::nodes::{ENTRIES_MAX, Nodes};
 use crate::memory::ranking::Ranking;
 use crate::memory::wheel::{NEVER, Wheel};
@@ -7,12 +8,12 @@ use crate::stats::Stats;
 
 /// A cache for one thread: time is an argument, in nanoseconds of a clock that never goes back.
 ///
-/// What a look needs comes first, and what it writes before the rest, next to the word of the lock.
+/// What a look needs comes first.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Shard<K, V> {
-    hits: u64,
-    misses: u64,
+    /// Of those who look one at a time.
+    looks: Looks,
     nodes: Nodes<(K, V)>,
     ranking: Ranking,
     wheel: Wheel,
@@ -57,8 +58,7 @@ impl<K, V> Gone<K, V> {
 impl<K: Eq, V> Shard<K, V> {
     pub(crate) fn new(ranking: Ranking, capacity: u64) -> Self {
         Self {
-            hits: 0,
-            misses: 0,
+            looks: Looks::default(),
             nodes: Nodes::new(),
             ranking,
             wheel: Wheel::default(),
@@ -67,18 +67,26 @@ impl<K: Eq, V> Shard<K, V> {
         }
     }
 
-    /// Looks for a value. `now` is asked only where entries expire at all.
+    /// Looks for a value, and notes that somebody wanted it. `now` is asked only where entries expire at all. For the orders where that
+    /// [is only noted](crate::Eviction::is_noted).
     #[inline]
-    pub(crate) fn get<Q>(&mut self, hash: u32, key: &Q, now: impl FnOnce() -> u64) -> Option<&V>
+    pub(crate) fn get<Q>(&self, hash: u32, key: &Q, now: impl FnOnce() -> u64) -> Option<&V>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let Some(at) = self.find(hash, key).filter(|&at| self.is_good(at, now)) else {
-            self.misses += 1;
-            return None;
-        };
-        self.hits += 1;
+        let at = self.find(hash, key).filter(|&at| self.is_good(at, now))?;
+        self.ranking.note(&self.nodes, at, hash);
+        self.nodes.get(at).map(|node| &node.carried.1)
+    }
+
+    /// The same for all orders.
+    pub(crate) fn get_exclusive<Q>(&mut self, hash: u32, key: &Q, now: impl FnOnce() -> u64) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let at = self.find(hash, key).filter(|&at| self.is_good(at, now))?;
         self.ranking.hit(&mut self.nodes, at, hash);
         self.nodes.get(at).map(|node| &node.carried.1)
     }
@@ -148,7 +156,7 @@ impl<K: Eq, V> Shard<K, V> {
     pub(crate) fn clear(&mut self, ranking: impl FnOnce(u64) -> Ranking) -> Vec<(K, V)> {
         let stats = Stats { deletes: self.stats.deletes + self.nodes.len() as u64, ..self.stats };
         let old = std::mem::replace(self, Self::new(ranking(self.capacity), self.capacity));
-        (self.hits, self.misses, self.stats) = (old.hits, old.misses, stats);
+        (self.looks, self.stats) = (old.looks, stats);
         old.nodes.into_carried()
     }
 
@@ -175,8 +183,13 @@ impl<K: Eq, V> Shard<K, V> {
 
     pub(crate) fn stats(&self) -> Stats {
         let entries = self.nodes.len() as u64;
-        let Self { hits, misses, capacity, .. } = *self;
+        let Self { ref looks, capacity, .. } = *self;
+        let (hits, misses) = (looks.hits(), looks.misses());
         Stats { hits, misses, entries, weight: self.nodes.weight(), capacity, ..self.stats }
+    }
+
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.looks
     }
 
     #[inline]

@@ -22,6 +22,9 @@ const LINE: usize = 8;
 /// Increments for each entry until the counters are halved; ten is the sample of the paper's evaluation.
 const SAMPLE: usize = 10;
 
+/// What a counter of four bits holds.
+const COUNT_MAX: u64 = 15;
+
 /// The lowest bit of each counter, and all others.
 const ONES: u64 = 0x1111_1111_1111_1111;
 const REST: u64 = 0x7777_7777_7777_7777;
@@ -41,24 +44,25 @@ impl Sketch {
     }
 
     pub(crate) fn count(&self, hash: u32) -> u8 {
-        let counts = places(hash, self.words.len()).map(|(word, shift)| (self.words[word] >> shift) & 15);
+        let counts =
+            places(hash, self.words.len()).map(|(word, shift)| (self.words[word] >> shift) & COUNT_MAX);
         // Four bits each.
         counts.into_iter().min().map_or(0, |least| u8::try_from(least).unwrap_or(15))
     }
 
+    /// Counts so many at once: where an entry was asked for 15 times, it is not one line of the table read 15 times.
     pub(crate) fn add(&mut self, hash: u32, times: u8) {
-        for _ in 0..times {
-            let mut added = false;
-            for (word, shift) in places(hash, self.words.len()) {
-                if (self.words[word] >> shift) & 15 < 15 {
-                    self.words[word] += 1 << shift;
-                    added = true;
-                }
-            }
-            self.added += usize::from(added);
-            if self.added >= self.halve_after {
-                self.halve();
-            }
+        let mut added = 0;
+        for (word, shift) in places(hash, self.words.len()) {
+            let count = (self.words[word] >> shift) & COUNT_MAX;
+            let more = (COUNT_MAX - count).min(times.into());
+            self.words[word] += more << shift;
+            added = added.max(more);
+        }
+        // Four bits.
+        self.added += usize::try_from(added).unwrap_or(0);
+        if self.added >= self.halve_after {
+            self.halve();
         }
     }
 

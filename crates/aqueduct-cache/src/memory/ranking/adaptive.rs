@@ -1,3 +1,6 @@
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, TryLockError};
+
 use super::TinyLfu;
 use super::choice::{Choice, Counts, SHARES};
 use crate::memory::index::TOUCHED_MAX;
@@ -72,7 +75,7 @@ impl Adaptive {
 
     pub(crate) fn victim<T>(&mut self, nodes: &mut Nodes<T>, weight: u64) -> Option<u32> {
         if let Some(chooser) = &mut self.chooser {
-            chooser.quiet = 0;
+            *chooser.quiet.get_mut() = 0;
         }
         self.main.victim(nodes, weight)
     }
@@ -84,8 +87,8 @@ impl Adaptive {
 
     /// Somebody asked for what has this hash, whether it is there or not. O(1).
     #[inline]
-    pub(crate) fn seen<T>(&mut self, nodes: &Nodes<T>, hash: u32) {
-        if let Some(chooser) = &mut self.chooser {
+    pub(crate) fn seen<T>(&self, nodes: &Nodes<T>, hash: u32) {
+        if let Some(chooser) = &self.chooser {
             chooser.seen(nodes, hash, &self.choice);
         }
     }
@@ -104,14 +107,21 @@ impl Adaptive {
 /// and scans. Caffeine climbs from where it is instead, which needs no other caches, and stays on the nearest hill.
 #[derive(Debug)]
 struct Chooser {
-    /// One key in so many is in the sample; a power of two.
-    sampled: u64,
+    /// One key in so many is in the sample, less one; a power of two.
+    others: AtomicU64,
     /// Which of the keys are.
     seed: u64,
-    /// Requests until the window is chosen anew: a round has one for each entry.
-    left: usize,
     /// Rounds since something was evicted; [`RESTS_AFTER`] at most.
-    quiet: u32,
+    quiet: AtomicU32,
+    /// Taken by those who ask for a key of the sample, and only while nobody else has it: what is asked for at the same moment is not
+    /// in the sample then.
+    round: Mutex<Round>,
+}
+
+#[derive(Debug)]
+struct Round {
+    /// Requests of the sample until the window is chosen anew.
+    left: usize,
     capacity: u64,
     /// How many entries there may be, as far as is known of their weights.
     entries: usize,
@@ -142,82 +152,110 @@ const WEIGHED: usize = 128;
 impl Chooser {
     fn new(capacity: u64, seed: u64, choice: &Choice) -> Self {
         let entries = usize::try_from(capacity).unwrap_or(usize::MAX);
-        let mut new = Self {
-            sampled: SAMPLED_MIN,
-            seed,
-            left: 0,
-            quiet: 0,
-            capacity,
-            entries,
-            miniatures: Vec::new(),
-            counts: Counts::default(),
-        };
-        new.begin(choice);
+        let mut round =
+            Round { left: 0, capacity, entries, miniatures: Vec::new(), counts: Counts::default() };
+        let others = round.begin(choice);
         choice.start();
-        new
+        Self { others: others.into(), seed, quiet: AtomicU32::new(0), round: Mutex::new(round) }
     }
 
     fn set_capacity(&mut self, capacity: u64, choice: &Choice) {
-        // What is known of their weights stays known.
-        let entries = self.entries as u128 * u128::from(capacity) / u128::from(self.capacity.max(1));
-        self.entries = usize::try_from(entries).unwrap_or(usize::MAX).max(1);
-        self.capacity = capacity;
-        self.begin(choice);
+        let round = self.round.get_mut().unwrap_or_else(PoisonError::into_inner);
+        *self.others.get_mut() = round.set_capacity(capacity, choice);
     }
 
     #[inline]
-    fn seen<T>(&mut self, nodes: &Nodes<T>, hash: u32, choice: &Choice) {
-        if self.quiet >= RESTS_AFTER {
-            return;
+    fn seen<T>(&self, nodes: &Nodes<T>, hash: u32, choice: &Choice) {
+        if self.quiet.load(Ordering::Relaxed) < RESTS_AFTER
+            && (spread(hash) ^ self.seed) >> 20 & self.others.load(Ordering::Relaxed) == 0
+        {
+            self.ask(nodes, hash, choice);
         }
-        if (spread(hash) ^ self.seed) >> 20 & (self.sampled - 1) == 0 {
-            self.ask(hash);
-        }
-        self.left = self.left.saturating_sub(1);
-        if self.left == 0 {
-            self.end_round(nodes, choice);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn end_round<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) {
-        choice.add(&std::mem::take(&mut self.counts));
-        (self.left, self.quiet) = (self.entries, self.quiet + 1);
-        self.weigh(nodes, choice);
     }
 
     /// Most requests are not in the sample: what they do not need stays out of their way.
     #[inline(never)]
+    fn ask<T>(&self, nodes: &Nodes<T>, hash: u32, choice: &Choice) {
+        let mut round = match self.round.try_lock() {
+            Ok(round) => round,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        round.ask(hash);
+        if round.left == 0 {
+            self.quiet.fetch_add(1, Ordering::Relaxed);
+            if let Some(others) = round.end(nodes, choice) {
+                self.others.store(others, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn weigh<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) {
+        let round = self.round.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(others) = round.weigh(nodes, choice) {
+            *self.others.get_mut() = others;
+        }
+    }
+}
+
+impl Round {
+    fn set_capacity(&mut self, capacity: u64, choice: &Choice) -> u64 {
+        // What is known of their weights stays known.
+        let entries = self.entries as u128 * u128::from(capacity) / u128::from(self.capacity.max(1));
+        self.entries = usize::try_from(entries).unwrap_or(usize::MAX).max(1);
+        self.capacity = capacity;
+        self.begin(choice)
+    }
+
     fn ask(&mut self, hash: u32) {
         self.counts.asked += 1;
         for (miniature, hits) in self.miniatures.iter_mut().zip(&mut self.counts.hits) {
             *hits += u32::from(miniature.ask(hash));
         }
+        self.left = self.left.saturating_sub(1);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) -> Option<u64> {
+        choice.add(&std::mem::take(&mut self.counts));
+        self.left = self.length();
+        self.weigh(nodes, choice)
     }
 
     /// Guesses anew how many entries there may be, and begins again if that is far from what was thought.
-    fn weigh<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) {
+    fn weigh<T>(&mut self, nodes: &Nodes<T>, choice: &Choice) -> Option<u64> {
         let entries = u128::from(self.capacity) * nodes.len() as u128 / u128::from(nodes.weight().max(1));
         let entries = usize::try_from(entries).unwrap_or(usize::MAX).max(1);
-        if entries < self.entries / 2 || entries > self.entries.saturating_mul(2) {
+        (entries < self.entries / 2 || entries > self.entries.saturating_mul(2)).then(|| {
             self.entries = entries;
-            self.begin(choice);
+            self.begin(choice)
+        })
+    }
+
+    /// One key in so many is in the sample.
+    fn sampled(&self) -> u64 {
+        let wanted = (self.entries / MINIATURE_ENTRIES).max(1) as u64;
+        // The largest power of two that leaves so many entries.
+        let mut sampled = (1 << wanted.ilog2()).clamp(SAMPLED_MIN, SAMPLED_MAX);
+        while self.entries as u64 / sampled > MINIATURE_ENTRIES_MAX as u64 {
+            sampled *= 2;
         }
+        sampled
+    }
+
+    /// A round has a request for each entry, of which these are in the sample.
+    fn length(&self) -> usize {
+        usize::try_from(self.entries as u64 / self.sampled()).unwrap_or(usize::MAX).max(1)
     }
 
     /// Makes new miniatures.
-    fn begin(&mut self, choice: &Choice) {
-        let wanted = (self.entries / MINIATURE_ENTRIES).max(1) as u64;
-        // The largest power of two that leaves so many entries.
-        self.sampled = (1 << wanted.ilog2()).clamp(SAMPLED_MIN, SAMPLED_MAX);
-        while self.entries as u64 / self.sampled > MINIATURE_ENTRIES_MAX as u64 {
-            self.sampled *= 2;
-        }
-        let entries = usize::try_from(self.entries as u64 / self.sampled).unwrap_or(usize::MAX).max(1);
+    fn begin(&mut self, choice: &Choice) -> u64 {
+        let entries = self.length();
         self.miniatures = SHARES.iter().map(|&share| Miniature::new(entries, share)).collect();
-        (self.counts, self.left) = (Counts::default(), self.entries);
+        (self.counts, self.left) = (Counts::default(), entries);
         choice.forget();
+        self.sampled() - 1
     }
 }
 

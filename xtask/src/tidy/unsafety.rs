@@ -1,0 +1,57 @@
+use super::{Finding, Tree};
+
+/// Where each use of `unsafe` says what for and how it is held to be sound.
+const PAGE: &str = "docs/internals/unsafe.md";
+
+const LINT: &str = "unsafe_code";
+
+/// How an attribute lifts it. Written in two halves, so that this file does not report itself.
+const LIFTS: &str = concat!("(unsafe", "_code");
+
+/// The lint that denies `unsafe` is lifted in one module of a crate at most, and the page names each of them.
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let page = tree.texts(|path| path == PAGE).next().map_or("", |(_, text)| text);
+    let mut lifted: Vec<&str> = Vec::new();
+    for (path, text) in tree.texts(|path| path.ends_with(".rs")) {
+        let Some(line) = (1..).zip(text.lines()).find(|(_, line)| line.contains(LIFTS)).map(|(line, _)| line)
+        else {
+            continue;
+        };
+        if !page.contains(&format!("`{path}`")) {
+            findings.push(Finding::line(path, line, format!("lifts {LINT}, and {PAGE} does not name it")));
+        }
+        let crate_of = |path: &'_ str| path.split_once("/src/").map(|(folder, _)| folder.to_owned());
+        if let Some(other) = lifted.iter().find(|other| crate_of(other) == crate_of(path)) {
+            findings.push(Finding::line(path, line, format!("lifts {LINT} in a crate where {other} does")));
+        }
+        lifted.push(path);
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFTED: &str = concat!("#![expect(unsafe", "_code)]");
+
+    fn places(files: &[(&str, &str)]) -> Vec<String> {
+        Finding::places(&check(&Tree::of(files)))
+    }
+
+    #[test]
+    fn a_module_that_the_page_does_not_name_is_found() {
+        assert_eq!(places(&[("crates/a/src/lock.rs", LIFTED)]), ["crates/a/src/lock.rs:1"]);
+        assert_eq!(places(&[("crates/a/src/lock.rs", LIFTED), (PAGE, "`crates/a/src/lock.rs`")]), [""; 0]);
+    }
+
+    #[test]
+    fn a_second_module_of_a_crate_is_found() {
+        let page = "`crates/a/src/lock.rs`, `crates/a/src/more.rs`, `crates/b/src/lock.rs`";
+        let one = [("crates/a/src/lock.rs", LIFTED), ("crates/b/src/lock.rs", LIFTED), (PAGE, page)];
+        assert_eq!(places(&one), [""; 0]);
+        let two = [("crates/a/src/lock.rs", LIFTED), ("crates/a/src/more.rs", LIFTED), (PAGE, page)];
+        assert_eq!(places(&two), ["crates/a/src/more.rs:1"]);
+    }
+}
