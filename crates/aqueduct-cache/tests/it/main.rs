@@ -21,6 +21,7 @@ mod scripted;
 mod shared;
 mod spaces;
 mod surface;
+mod threads;
 mod truth;
 mod weights;
 
