@@ -51,11 +51,11 @@ use crate::stored::Stored;
 ///
 /// # What is stored
 ///
-/// An entry is a string: a line of JSON, then the value. Its dates are those of the server's clock, and what expires is
-/// removed by the server; what somebody else has stored under the key is missing. Invalidations are a hash for each
-/// namespace with at most [`Invalidations::SCOPES_MAX`] scopes of at most 512 bytes; a longer prefix is cut, which
-/// invalidates more, and a longer tag invalidates the namespace. The hash does not expire. A server that evicts what does
-/// not expire may take it, which shows as another origin.
+/// An entry is a string: a header that a person can read, then the value, as [`Stored`] says. Its dates are those of the
+/// server's clock, and what expires is removed by the server; what somebody else has stored under the key is missing.
+/// Invalidations are a hash for each namespace with at most [`Invalidations::SCOPES_MAX`] scopes of at most 512 bytes; a
+/// longer prefix is cut, which invalidates more, and a longer tag invalidates the namespace. The hash does not expire. A
+/// server that evicts what does not expire may take it, which shows as another origin.
 ///
 /// # Errors
 ///
@@ -156,7 +156,7 @@ impl Redis {
     /// Reads what was found under a key; `None` where it is not ours, or has expired.
     fn read(&self, found: Value) -> Option<Stored> {
         let Value::BulkString(bytes) = found else { return None };
-        let mut stored = Stored::decode(&Bytes::from(bytes))?;
+        let mut stored = Stored::decode(Bytes::from(bytes))?;
         stored.at = self.link.server_clock().here(stored.at, self.link.clock());
         (stored.held_still(self.link.clock().wall()) != Some(Duration::ZERO)).then_some(stored)
     }

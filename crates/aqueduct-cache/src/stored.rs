@@ -1,17 +1,22 @@
+use std::fmt;
+use std::io::Write;
 use std::time::Duration;
 
 use aqueduct_core::Timestamp;
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use bytes::{Buf, Bytes};
 
 /// What a [`Level`](crate::Level) stores under a key: a value as bytes, and what must be known to use it.
 ///
-/// As bytes it is one line of JSON and then the value as it is, so that whoever looks into the store can read it:
+/// As bytes it is a header and then the value as it is, so that whoever looks into the store can read it:
 ///
 /// ```text
-/// {"at":1763740800000,"held":30000,"edition":7,"tags":["projects"]}
+/// aqueduct1 at=1763740800000 fresh=30000 held=3600000 edition=7 session=2 tag=8:projects tag=3:b-2
 /// {"id":"a-1","score":98.2}
 /// ```
+///
+/// The header is one line, unless a tag has several. Times are in milliseconds, the date since 1970; before each tag is how
+/// many bytes it has. A field that says nothing is left out: for ever, an edition or a session of 0. Where it is known that
+/// there is no value, ` absent` ends the header and nothing follows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// The value; `None` says that it is known that there is none.
@@ -30,46 +35,33 @@ pub struct Stored {
     pub tags: Vec<Box<str>>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header<'a> {
-    at: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    fresh: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    held: Option<u64>,
-    #[serde(default, skip_serializing_if = "is_nought")]
-    edition: u64,
-    #[serde(default, skip_serializing_if = "is_nought")]
-    session: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
-    tags: Vec<std::borrow::Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    absent: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
-fn is_nought(number: &u64) -> bool {
-    *number == 0
-}
-
 impl Stored {
     /// Writes it as bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let header = Header {
-            at: self.at.0,
-            fresh: self.fresh.map(millis),
-            held: self.held.map(millis),
-            edition: self.edition,
-            session: self.session,
-            tags: self.tags.iter().map(|tag| tag.as_ref().into()).collect(),
-            absent: self.value.is_none(),
-        };
         let value = self.value.as_deref().unwrap_or_default();
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + value.len());
-        // Numbers and strings: there is nothing in it that could not be written.
-        serde_json::to_writer(&mut bytes, &header).unwrap_or_default();
+        let tags: usize = self.tags.iter().map(|tag| TAG_BYTES + tag.len()).sum();
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + tags + value.len());
+        bytes.extend_from_slice(MARK);
+        write_field(&mut bytes, AT, self.at.0);
+        for (name, duration) in [(FRESH, self.fresh), (HELD, self.held)] {
+            if let Some(duration) = duration {
+                write_field(&mut bytes, name, millis(duration));
+            }
+        }
+        for (name, number) in [(EDITION, self.edition), (SESSION, self.session)] {
+            if number != 0 {
+                write_field(&mut bytes, name, number);
+            }
+        }
+        for tag in &self.tags {
+            write_field(&mut bytes, TAG, tag.len());
+            bytes.push(b':');
+            bytes.extend_from_slice(tag.as_bytes());
+        }
+        if self.value.is_none() {
+            bytes.extend_from_slice(ABSENT);
+        }
         bytes.push(b'\n');
         bytes.extend_from_slice(value);
         bytes
@@ -77,17 +69,35 @@ impl Stored {
 
     /// Reads what [`encode`](Self::encode) wrote, without copying the value; `None` for anything else.
     #[must_use]
-    pub fn decode(bytes: &Bytes) -> Option<Self> {
-        let end = bytes.iter().position(|&byte| byte == b'\n')?;
-        let header: Header<'_> = serde_json::from_slice(&bytes[..end]).ok()?;
+    pub fn decode(mut bytes: Bytes) -> Option<Self> {
+        let mut header = Header { rest: &bytes };
+        header.skip(MARK).then_some(())?;
+        let at = header.skip(AT).then(|| header.signed())??;
+        let fresh = header.number(FRESH)?;
+        let held = header.number(HELD)?;
+        let edition = header.number(EDITION)?;
+        let session = header.number(SESSION)?;
+        let mut tags = Vec::new();
+        while let Some(bytes) = header.number(TAG)? {
+            tags.push(header.text(bytes)?);
+        }
+        let absent = header.skip(ABSENT);
+        header.skip(b"\n").then_some(())?;
+        let value_bytes = header.rest.len();
+        // A nought is not written, and nothing is there where it is said so.
+        if edition == Some(0) || session == Some(0) || (absent && value_bytes > 0) {
+            return None;
+        }
+        // Unlike a slice, what is left after an advance has not to be counted as a second owner.
+        bytes.advance(bytes.len() - value_bytes);
         Some(Self {
-            value: (!header.absent).then(|| bytes.slice(end + 1..)),
-            at: Timestamp(header.at),
-            fresh: header.fresh.map(Duration::from_millis),
-            held: header.held.map(Duration::from_millis),
-            edition: header.edition,
-            session: header.session,
-            tags: header.tags.into_iter().map(|tag| tag.into_owned().into_boxed_str()).collect(),
+            value: (!absent).then_some(bytes),
+            at: Timestamp(at),
+            fresh: fresh.map(Duration::from_millis),
+            held: held.map(Duration::from_millis),
+            edition: edition.unwrap_or(0),
+            session: session.unwrap_or(0),
+            tags,
         })
     }
 
@@ -109,8 +119,80 @@ impl Stored {
     }
 }
 
-/// What a header without tags takes.
+/// Says whose entry it is, and in which form: another form has another number.
+const MARK: &[u8] = b"aqueduct1";
+const AT: &[u8] = b" at=";
+const FRESH: &[u8] = b" fresh=";
+const HELD: &[u8] = b" held=";
+const EDITION: &[u8] = b" edition=";
+const SESSION: &[u8] = b" session=";
+const TAG: &[u8] = b" tag=";
+const ABSENT: &[u8] = b" absent";
+
+/// What a header takes whose numbers are not longer than usual.
 const HEADER_BYTES: usize = 96;
+
+/// What a tag takes beside its text.
+const TAG_BYTES: usize = 12;
+
+/// What is left of a header. There is one way to write each, so that what was not written here is not read either.
+struct Header<'a> {
+    rest: &'a [u8],
+}
+
+impl Header<'_> {
+    /// Goes past `text` where it comes next. Inlined, since a text that is known is compared in one or two words.
+    #[inline]
+    fn skip(&mut self, text: &[u8]) -> bool {
+        let rest = self.rest.strip_prefix(text);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    /// The number in the field of this name, `Some(None)` where another one comes next.
+    #[expect(clippy::option_option, reason = "what is not there is another thing than what is wrong")]
+    #[inline]
+    fn number(&mut self, name: &[u8]) -> Option<Option<u64>> {
+        if self.skip(name) { self.digits().map(Some) } else { Some(None) }
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        if self.skip(b"-") {
+            self.digits().filter(|&number| number > 0).and_then(|number| 0_i64.checked_sub_unsigned(number))
+        } else {
+            self.digits()?.try_into().ok()
+        }
+    }
+
+    fn digits(&mut self) -> Option<u64> {
+        let (mut number, mut digits) = (0_u64, 0);
+        while let Some(digit) =
+            self.rest.get(digits).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10)
+        {
+            number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+            digits += 1;
+        }
+        if digits == 0 || (digits > 1 && self.rest[0] == b'0') {
+            return None;
+        }
+        self.rest = &self.rest[digits..];
+        Some(number)
+    }
+
+    /// A text of so many bytes.
+    fn text(&mut self, bytes: u64) -> Option<Box<str>> {
+        self.skip(b":").then_some(())?;
+        let (text, rest) = self.rest.split_at_checked(usize::try_from(bytes).ok()?)?;
+        self.rest = rest;
+        Some(std::str::from_utf8(text).ok()?.into())
+    }
+}
+
+fn write_field(bytes: &mut Vec<u8>, name: &[u8], number: impl fmt::Display) {
+    bytes.extend_from_slice(name);
+    // There is always room in a vector.
+    let _ = write!(bytes, "{number}");
+}
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

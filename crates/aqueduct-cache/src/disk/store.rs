@@ -177,7 +177,7 @@ impl Store {
             let reading = if read { record::read(&bytes, spot) } else { Reading::Damaged };
             match reading {
                 Reading::Live { digest: found, .. } if found == *digest => {
-                    let Some(stored) = Stored::decode(&Bytes::from(bytes).slice(HEADER..)) else {
+                    let Some(stored) = Stored::decode(Bytes::from(bytes).slice(HEADER..)) else {
                         self.forget(digest, slot, &self.counts.damaged);
                         return None;
                     };

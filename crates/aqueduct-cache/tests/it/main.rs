@@ -20,6 +20,7 @@ mod scripted;
 #[cfg(feature = "redis")]
 mod shared;
 mod spaces;
+mod stored;
 mod surface;
 mod threads;
 mod truth;

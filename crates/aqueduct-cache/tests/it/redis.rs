@@ -299,8 +299,10 @@ async fn what_somebody_else_has_stored_is_missing_and_gives_way() {
     let level = level(&server);
     command(&server, &["LPUSH", "aqueduct:{n}:list", "a"]).await;
     command(&server, &["SET", "aqueduct:{n}:text", "no header"]).await;
-    command(&server, &["SET", "aqueduct:{n}:json", "{\"at\":1,\"of\":2}\nother fields"]).await;
-    for key in [&b"list"[..], b"text", b"json"] {
+    command(&server, &["SET", "aqueduct:{n}:json", "{\"at\":1}\nanother header"]).await;
+    command(&server, &["SET", "aqueduct:{n}:next", "aqueduct2 at=1\na later form"]).await;
+    command(&server, &["SET", "aqueduct:{n}:field", "aqueduct1 at=1 of=2\nother fields"]).await;
+    for key in [&b"list"[..], b"text", b"json", b"next", b"field"] {
         assert_eq!(level.get(place(key)).await.expect("it answers"), None);
         level.set(place(key), &value("ours")).await.expect("it answers");
         assert!(level.get(place(key)).await.expect("it answers").is_some());

@@ -270,7 +270,7 @@ async fn a_connection_that_was_lost_leaves_nothing_old_to_be_found() {
         // Of both, and whatever was on its way in them.
         command(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
         let key = server_key(&server).await;
-        let entry = format!("{{\"at\":0}}\n{}", round + 1_000);
+        let entry = format!("aqueduct1 at=0\n{}", round + 1_000);
         command(&server, &["SET", &key, &entry]).await;
         one.until("k", Some(round + 1_000)).await;
         for _ in 0..50 {
