@@ -7,12 +7,14 @@ mod server_clock;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ::redis::{RedisResult, Value, cmd};
-use aqueduct_core::Clock;
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Cmd, Value, cmd};
+use aqueduct_core::{Clock, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -21,6 +23,7 @@ use tokio::task::JoinHandle;
 pub use self::config::{RedisBuilder, RedisConfig};
 use self::failure::Failure;
 use self::link::Link;
+use self::server_clock::Ahead;
 use crate::error::ConfigError;
 use crate::invalidations::{Invalidations, Scope};
 use crate::level::{Level, LevelError, Listener, Place};
@@ -94,6 +97,8 @@ pub struct Redis {
 
 const NAME: &str = "redis";
 
+const GET: &str = "GET";
+
 /// One command for so many keys, since Redis does nothing else meanwhile.
 const KEYS_AT_ONCE: usize = 512;
 
@@ -126,17 +131,13 @@ impl Redis {
         self.link.pushes()
     }
 
-    async fn ask<T, F>(
-        &self,
-        ask: impl FnOnce(::redis::aio::MultiplexedConnection) -> F,
-    ) -> Result<T, Failure>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        if !self.link.is_up() {
-            self.start()?;
+    /// The connection, which is made first where there is none.
+    async fn connection(&self) -> Result<MultiplexedConnection, Failure> {
+        if let Some(connection) = self.link.connection() {
+            return Ok(connection);
         }
-        self.link.ask(ask).await
+        self.start()?;
+        self.link.connected().await
     }
 
     /// Sees to it that the task runs that connects. It ends with its runtime, and then another one may ask.
@@ -153,13 +154,20 @@ impl Redis {
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what was found under a key; `None` where it is not ours, or has expired.
-    fn read(&self, found: Value) -> Option<Stored> {
-        let Value::BulkString(bytes) = found else { return None };
-        let mut stored = Stored::decode(Bytes::from(bytes))?;
-        stored.at = self.link.server_clock().here(stored.at, self.link.clock());
-        (stored.held_still(self.link.clock().wall()) != Some(Duration::ZERO)).then_some(stored)
+    /// How far the server is ahead, and the local date of which that is said.
+    fn ahead(&self) -> (Ahead, Timestamp) {
+        let clock = self.link.clock();
+        let wall = clock.wall();
+        (self.link.server_clock().ahead(clock.now(), wall), wall)
     }
+}
+
+/// Reads what was found under a key; `None` where it is not ours, or has expired.
+fn read(found: Value, (ahead, wall): (Ahead, Timestamp)) -> Option<Stored> {
+    let Value::BulkString(bytes) = found else { return None };
+    let mut stored = Stored::decode(Bytes::from(bytes))?;
+    stored.at = ahead.here(stored.at);
+    (stored.held_still(wall) != Some(Duration::ZERO)).then_some(stored)
 }
 
 #[async_trait]
@@ -169,11 +177,14 @@ impl Level for Redis {
     }
 
     async fn get(&self, place: Place<'_>) -> Result<Option<Stored>, LevelError> {
-        let mut command = cmd("GET");
-        command.arg(self.link.keys().entry(place));
-        let found = self.ask(|mut redis| async move { command.query_async(&mut redis).await }).await;
-        match found {
-            Ok(found) => Ok(self.read(found)),
+        let key = self.link.keys().entry(place);
+        let mut command = Cmd::with_capacity(2, GET.len() + key.len());
+        command.arg(GET).arg(key);
+        let mut redis = self.connection().await?;
+        // Without the box that `query_async` puts around each.
+        let asked = pin!(redis.send_packed_command(&command));
+        match self.link.answer(asked).await.and_then(|found| Ok(found.extract_error()?)) {
+            Ok(found) => Ok(read(found, self.ahead())),
             Err(failure) if failure.is_wrong_type() => Ok(None),
             Err(failure) => Err(failure.into()),
         }
@@ -191,14 +202,17 @@ impl Level for Redis {
                 command
             })
             .collect();
-        let found = self.ask(|mut redis| async move {
+        let mut redis = self.connection().await?;
+        let asked = pin!(async {
             let mut found = Vec::new();
             for command in commands {
                 found.append(&mut command.query_async::<Vec<Value>>(&mut redis).await?);
             }
             Ok(found)
         });
-        let mut found: Vec<_> = found.await?.into_iter().map(|value| self.read(value)).collect();
+        let found = self.link.answer(asked).await?;
+        let ahead = self.ahead();
+        let mut found: Vec<_> = found.into_iter().map(|value| read(value, ahead)).collect();
         // One answer for each key, whatever came.
         found.resize(keys.len(), None);
         Ok(found)
@@ -216,41 +230,37 @@ impl Level for Redis {
             return self.remove(place).await;
         }
         let max = self.link.config().value_bytes_max;
-        let key = self.link.keys().entry(place);
-        let link = &self.link;
-        let encode = || {
-            // With a connection only is it known what time it is there.
-            let at = link.server_clock().there(stored.at, link.clock());
-            Stored { at, ..stored.clone() }.encode()
-        };
         let bytes = stored.value.as_ref().map_or(0, Bytes::len);
         if bytes > max {
             self.remove(place).await?;
             return Err(Failure::TooLarge { bytes, max }.into());
         }
-        let set = self.ask(|mut redis| {
-            let mut command = cmd("SET");
-            command.arg(key).arg(encode());
-            if let Some(held) = held {
-                let held = u64::try_from(held.min(HELD_MAX).as_millis()).unwrap_or(u64::MAX);
-                command.arg("PX").arg(held);
-            }
-            async move { command.exec_async(&mut redis).await }
-        });
-        Ok(set.await?)
+        let mut redis = self.connection().await?;
+        // With a connection only is it known what time it is there.
+        let (ahead, _) = self.ahead();
+        let stored = Stored { at: ahead.there(stored.at), ..stored.clone() };
+        let mut command = cmd("SET");
+        command.arg(self.link.keys().entry(place)).arg(stored.encode());
+        if let Some(held) = held {
+            let held = u64::try_from(held.min(HELD_MAX).as_millis()).unwrap_or(u64::MAX);
+            command.arg("PX").arg(held);
+        }
+        Ok(self.link.answer(pin!(command.exec_async(&mut redis))).await?)
     }
 
     async fn remove(&self, place: Place<'_>) -> Result<(), LevelError> {
         let mut command = cmd("UNLINK");
         command.arg(self.link.keys().entry(place));
-        Ok(self.ask(|mut redis| async move { command.exec_async(&mut redis).await }).await?)
+        let mut redis = self.connection().await?;
+        Ok(self.link.answer(pin!(command.exec_async(&mut redis))).await?)
     }
 
     async fn invalidations(&self, namespace: &str) -> Result<Invalidations, LevelError> {
         let mut command = cmd("HGETALL");
         command.arg(self.link.keys().invalidations(namespace));
-        let fields: HashMap<Vec<u8>, Vec<u8>> =
-            self.ask(|mut redis| async move { command.query_async(&mut redis).await }).await?;
+        let mut redis = self.connection().await?;
+        let asked = pin!(command.query_async(&mut redis));
+        let fields: HashMap<Vec<u8>, Vec<u8>> = self.link.answer(asked).await?;
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
         let mut invalidations = Invalidations::default();
         for (field, value) in &fields {
@@ -279,11 +289,13 @@ impl Level for Redis {
         let mut command = cmd("EVAL");
         command.arg(INVALIDATE).arg(1).arg(key);
         command.arg(edition).arg(scope).arg(origin).arg(Invalidations::SCOPES_MAX);
-        Ok(self.ask(|mut redis| async move { command.query_async(&mut redis).await }).await?)
+        let mut redis = self.connection().await?;
+        Ok(self.link.answer(pin!(command.query_async(&mut redis))).await?)
     }
 
     async fn ping(&self) -> Result<(), LevelError> {
-        Ok(self.ask(|mut redis| async move { cmd("PING").exec_async(&mut redis).await }).await?)
+        let mut redis = self.connection().await?;
+        Ok(self.link.answer(pin!(cmd("PING").exec_async(&mut redis))).await?)
     }
 
     /// It connects now if it can, and with the first call otherwise: nothing is told without a connection.

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
@@ -107,10 +107,6 @@ impl Link {
         &self.server_clock
     }
 
-    pub(super) fn is_up(&self) -> bool {
-        matches!(*self.state.borrow(), State::Up(_))
-    }
-
     pub(super) fn is_closed(&self) -> bool {
         matches!(*self.state.borrow(), State::Closed)
     }
@@ -126,18 +122,32 @@ impl Link {
 
     // ---- Asking ----
 
-    /// Asks something within the time of an answer, after at most the time of a connection.
+    /// Gives the connection, if there is one now.
+    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+        match &*self.state.borrow() {
+            State::Up(up) => Some(up.connection.clone()),
+            _ => None,
+        }
+    }
+
+    /// Gives the connection, after at most the time of a connection.
+    pub(super) async fn connected(&self) -> Result<MultiplexedConnection, Failure> {
+        let within = self.config.connect_timeout;
+        self.within(within, self.next_attempt()).await.unwrap_or(Err(Failure::Silent(within)))
+    }
+
+    /// Waits for what was asked, for at most the time of an answer. It is pinned, since each future that took it by value
+    /// would hold it twice: where it came in and where it is polled.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may have been made. The connection stays whole.
-    pub(super) async fn ask<T, F>(&self, ask: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        let up = self.up().await?;
+    pub(super) async fn answer<T>(
+        &self,
+        asked: Pin<&mut impl Future<Output = RedisResult<T>>>,
+    ) -> Result<T, Failure> {
         let within = self.config.response_timeout;
-        let result = match self.within(within, ask(up.connection.clone())).await {
+        let result = match self.within(within, asked).await {
             Some(result) => result.map_err(Failure::Redis),
             None => Err(Failure::Silent(within)),
         };
@@ -148,22 +158,14 @@ impl Link {
         result
     }
 
-    async fn up(&self) -> Result<Arc<Up>, Failure> {
-        if let State::Up(up) = &*self.state.borrow() {
-            return Ok(Arc::clone(up));
-        }
-        let within = self.config.connect_timeout;
-        self.within(within, self.next_attempt()).await.unwrap_or(Err(Failure::Silent(within)))
-    }
-
     /// Waits for the attempt that is being made, or else has one made. What a server has refused it would refuse again, so
     /// that is not asked before its time: a wrong password is not tried with every call.
-    async fn next_attempt(&self) -> Result<Arc<Up>, Failure> {
+    async fn next_attempt(&self) -> Result<MultiplexedConnection, Failure> {
         let mut changes = self.state.subscribe();
         let mut known = None;
         loop {
             match &*changes.borrow_and_update() {
-                State::Up(up) => return Ok(Arc::clone(up)),
+                State::Up(up) => return Ok(up.connection.clone()),
                 State::Closed => return Err(Failure::Closed),
                 State::Trying => known = known.or(Some(0)),
                 State::Resting { number, failure } => {

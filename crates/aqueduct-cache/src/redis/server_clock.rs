@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use aqueduct_core::{Clock, Instant, Timestamp};
+use aqueduct_core::{Instant, Timestamp};
 
 /// The time of the server, as far as it is known here.
 ///
@@ -50,21 +50,28 @@ impl ServerClock {
         self.start.store(server.0.saturating_sub(millis(middle)), Ordering::Relaxed);
     }
 
+    /// How far the server is ahead of the local date, which is `wall` at the moment `now`.
+    pub(super) fn ahead(&self, now: Instant, wall: Timestamp) -> Ahead {
+        Ahead(match self.start.load(Ordering::Relaxed) {
+            UNKNOWN => 0,
+            start => start.saturating_add(millis(now)).saturating_sub(wall.0),
+        })
+    }
+}
+
+/// By how many milliseconds the server is ahead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead(i64);
+
+impl Ahead {
     /// The server's date for one of here.
-    pub(super) fn there(&self, date: Timestamp, clock: &Clock) -> Timestamp {
-        Timestamp(date.0.saturating_add(self.ahead(clock)))
+    pub(super) fn there(self, date: Timestamp) -> Timestamp {
+        Timestamp(date.0.saturating_add(self.0))
     }
 
     /// The date of here for one of the server's.
-    pub(super) fn here(&self, date: Timestamp, clock: &Clock) -> Timestamp {
-        Timestamp(date.0.saturating_sub(self.ahead(clock)))
-    }
-
-    fn ahead(&self, clock: &Clock) -> i64 {
-        match self.start.load(Ordering::Relaxed) {
-            UNKNOWN => 0,
-            start => start.saturating_add(millis(clock.now())).saturating_sub(clock.wall().0),
-        }
+    pub(super) fn here(self, date: Timestamp) -> Timestamp {
+        Timestamp(date.0.saturating_sub(self.0))
     }
 }
 
