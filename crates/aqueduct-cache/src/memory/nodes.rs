@@ -153,7 +153,7 @@ impl<T> Nodes<T> {
     pub(crate) fn grow(&mut self, most: u64) -> Option<Moved> {
         (self.len >= self.index.room()).then(|| {
             let most = usize::try_from(most).unwrap_or(usize::MAX).min(ENTRIES_MAX);
-            self.make_room((self.len * 2).max(4).min(most).max(self.len + 1))
+            self.make_room((self.len + self.len / 2).max(4).min(most).max(self.len + 1))
         })
     }
 

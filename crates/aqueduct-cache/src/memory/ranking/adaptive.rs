@@ -125,21 +125,23 @@ struct Round {
     capacity: u64,
     /// How many entries there may be, as far as is known of their weights.
     entries: usize,
+    /// How many entries a miniature may have.
+    most: usize,
     miniatures: Vec<Miniature>,
     /// Of this round.
     counts: Counts,
 }
 
 /// A miniature has this many entries where the sample allows it. Fewer make a coarse guess.
-const MINIATURE_ENTRIES: usize = 64;
+const MINIATURE_ENTRIES: usize = 48;
 
 /// One key in so many at most, so that a request costs no more than a look into one miniature,
 const SAMPLED_MIN: u64 = 8;
-/// and at least where a miniature then has no more than [`MINIATURE_ENTRIES_MAX`] entries.
+/// and at least where the miniatures then have no more than [`MINIATURE_ENTRIES_MAX`] entries.
 const SAMPLED_MAX: u64 = 64;
 
-/// A miniature has no more entries than so many: enough for a good guess however large the cache is, and few enough for all
-/// of them to stay in the processor's caches.
+/// The miniatures of all leaders that have one size of the window have no more entries than so many together: enough for a good guess
+/// however large the cache is, and few enough for all of them to stay in the processor's caches.
 const MINIATURE_ENTRIES_MAX: usize = 2_048;
 
 /// After so many rounds without an eviction the miniatures rest. A cache that is being filled is not at rest: with 88 hits of
@@ -152,8 +154,9 @@ const WEIGHED: usize = 128;
 impl Chooser {
     fn new(capacity: u64, seed: u64, choice: &Choice) -> Self {
         let entries = usize::try_from(capacity).unwrap_or(usize::MAX);
+        let most = MINIATURE_ENTRIES_MAX / choice.leaders().max(1);
         let mut round =
-            Round { left: 0, capacity, entries, miniatures: Vec::new(), counts: Counts::default() };
+            Round { left: 0, capacity, entries, most, miniatures: Vec::new(), counts: Counts::default() };
         let others = round.begin(choice);
         choice.start();
         Self { others: others.into(), seed, quiet: AtomicU32::new(0), round: Mutex::new(round) }
@@ -238,7 +241,7 @@ impl Round {
         let wanted = (self.entries / MINIATURE_ENTRIES).max(1) as u64;
         // The largest power of two that leaves so many entries.
         let mut sampled = (1 << wanted.ilog2()).clamp(SAMPLED_MIN, SAMPLED_MAX);
-        while self.entries as u64 / sampled > MINIATURE_ENTRIES_MAX as u64 {
+        while self.entries as u64 / sampled > self.most as u64 {
             sampled *= 2;
         }
         sampled

@@ -81,6 +81,11 @@ impl Choice {
         Self(Arc::new(Alone { at: AtomicUsize::new(0), leaders, counted: Mutex::default() }))
     }
 
+    /// How many shards find out.
+    pub(super) fn leaders(&self) -> usize {
+        self.0.leaders
+    }
+
     pub(super) fn at(&self) -> usize {
         self.0.at.load(Ordering::Relaxed)
     }
