@@ -1,5 +1,7 @@
-use crate::Result;
+use std::process::Command;
+
 use crate::process::{self, Root};
+use crate::{Result, test};
 
 /// What to do with a reference that is not current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +18,13 @@ const REFERENCES: &[(&str, &str)] =
 
 /// Writes the generated references, or checks that they say what the code says.
 pub(crate) fn run(root: &Root, check: Check) -> Result {
+    // With the features of the tests, so that what they have built serves.
+    let build = ["build", "--quiet", "--workspace", "--bin", "aqueduct"];
+    process::run(root.cargo(&build).args(test::AS_TESTED))?;
+    let binary = root.target.join("debug").join(format!("aqueduct{}", std::env::consts::EXE_SUFFIX));
     let mut stale = Vec::new();
     for (subject, path) in REFERENCES {
-        let mut command = root.cargo(&["run", "--quiet", "-p", "aqueduct-cli", "--", "reference", subject]);
-        let fresh = String::from_utf8(process::output(&mut command)?)?;
+        let fresh = String::from_utf8(process::output(Command::new(&binary).args(["reference", subject]))?)?;
         if fresh.trim().is_empty() {
             return Err(format!("`aqueduct reference {subject}` printed nothing").into());
         }

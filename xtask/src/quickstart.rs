@@ -1,8 +1,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::Result;
 use crate::process::{self, Root};
+use crate::{Result, crash};
 
 const HEADING: &str = "## Quick start";
 
@@ -15,8 +15,8 @@ struct Line {
 
 /// Clones what is committed and does there what the README's quick start says.
 ///
-/// The clone stands in the build folder at a path that stays the same, and shares the build folder, so that
-/// dependencies are not compiled again.
+/// The clone stands in the build folder at a path that stays the same, and shares the folder of the crash checker's release
+/// builds, so that dependencies are not compiled again.
 pub(crate) fn run(root: &Root) -> Result {
     let clone = root.target.join("quickstart");
     if clone.exists() {
@@ -30,7 +30,7 @@ pub(crate) fn run(root: &Root) -> Result {
     )?;
     // `./target/release/aqueduct` is then what the line before it has built.
     #[cfg(unix)]
-    std::os::unix::fs::symlink(&root.target, clone.join("target"))?;
+    std::os::unix::fs::symlink(crash::folder(root), clone.join("target"))?;
     let readme = std::fs::read_to_string(clone.join("README.md"))?;
     for line in lines(&readme)? {
         follow(root, &clone, &line)?;
@@ -44,7 +44,7 @@ fn follow(root: &Root, clone: &Path, line: &Line) -> Result {
     let done = Command::new("bash")
         .args(["-c", &line.command])
         .current_dir(clone)
-        .env("CARGO_TARGET_DIR", &root.target)
+        .env("CARGO_TARGET_DIR", crash::folder(root))
         .output()?;
     if done.status.code() == Some(line.exits) {
         return Ok(());
